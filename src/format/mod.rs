@@ -9,6 +9,7 @@ pub mod filter;
 pub mod frame;
 pub mod key;
 pub mod names;
+pub mod state;
 pub mod table;
 
 /// The format version this code writes, and the newest it reads.
