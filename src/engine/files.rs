@@ -1,11 +1,12 @@
 //! The store's directory: names, numbers, and what is known to be on stable storage.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
+use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::edit::LogMeta;
 use crate::format::header::{FileKind, HEADER_SIZE, Header};
@@ -13,9 +14,6 @@ use crate::format::{FORMAT_VERSION, names};
 use crate::runtime::Runtime;
 use crate::types::{FileId, FileNumber, StoreId};
 use crate::vfs::{File, Fill, Vfs};
-
-/// Size of a new log: small, so that a small store is small; it grows as it fills.
-pub(super) const LOG_SIZE_MIN: u64 = 256 << 10;
 
 /// Why a step of a write failed, by what has to follow.
 #[derive(Debug)]
@@ -33,6 +31,8 @@ pub(super) struct Files {
     pub(super) runtime: Arc<dyn Runtime>,
     pub(super) dir: PathBuf,
     pub(super) store: StoreId,
+    /// Size of a new log: small, so that a small store is small; it grows as it fills.
+    log_size: u64,
     next: AtomicU64,
     pub(super) promises: Promises,
 }
@@ -50,15 +50,16 @@ pub(super) struct Promises {
 }
 
 impl Files {
-    pub(super) fn new(
-        vfs: Arc<dyn Vfs>,
-        runtime: Arc<dyn Runtime>,
-        dir: PathBuf,
-        store: StoreId,
-        next: FileNumber,
-    ) -> Files {
-        let next = AtomicU64::new(next.0);
-        Files { vfs, runtime, dir, store, next, promises: Promises::default() }
+    pub(super) fn new(options: &Options, dir: &Path, store: StoreId, next: FileNumber) -> Files {
+        Files {
+            vfs: Arc::clone(&options.vfs),
+            runtime: Arc::clone(&options.runtime),
+            dir: dir.to_owned(),
+            store,
+            log_size: options.log_size,
+            next: AtomicU64::new(next.0),
+            promises: Promises::default(),
+        }
     }
 
     /// A number no file has or had.
@@ -98,7 +99,7 @@ impl Files {
 
     /// Creates an empty log, durable with its name; the manifest does not know it yet.
     pub(super) fn create_log(&self, fill: Fill) -> Result<(LogMeta, Arc<dyn File>)> {
-        let meta = LogMeta { number: self.new_number(), id: self.new_id(), size: LOG_SIZE_MIN };
+        let meta = LogMeta { number: self.new_number(), id: self.new_id(), size: self.log_size };
         let path = self.log_path(meta.number);
         let file = self.vfs.create(&path)?;
         let made = (|| {

@@ -16,7 +16,7 @@ use crate::format::edit::{Edit, Reason};
 use crate::format::names;
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::writer::{TableOrigin, TableWriter, WriterOptions};
+use crate::table::{TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
 
 impl Core {

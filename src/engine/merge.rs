@@ -9,7 +9,7 @@ use super::value::Value;
 use super::version::TableFile;
 use crate::error::Result;
 use crate::format::key::{self, Trailer};
-use crate::table::iter::TableIter;
+use crate::table::TableIter;
 
 /// One sorted source of internal keys.
 pub(super) enum Source {

@@ -35,7 +35,7 @@ use crate::format::state::State;
 use crate::format::table::COMPARATOR;
 use crate::format::FORMAT_VERSION;
 use crate::runtime::Step;
-use crate::table::cache::BlockCache;
+use crate::table::BlockCache;
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
 
@@ -155,8 +155,7 @@ fn first_number(vfs: &dyn Vfs, dir: &Path) -> Result<FileNumber> {
 fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
     let store = StoreId(options.runtime.random_u64());
     let next = first_number(&*options.vfs, dir)?;
-    let (vfs, runtime) = (Arc::clone(&options.vfs), Arc::clone(&options.runtime));
-    let files = Arc::new(Files::new(vfs, runtime, dir.to_owned(), store, next));
+    let files = Arc::new(Files::new(&options, dir, store, next));
     let counters = Arc::new(Counters::default());
     // It will see syncs, or stay small: zeros pay.
     let log = files.create_log(Fill::Zeros)?;
@@ -187,9 +186,8 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
 }
 
 fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Result<Core> {
-    let (vfs, runtime) = (Arc::clone(&options.vfs), Arc::clone(&options.runtime));
     let next = image.next_number();
-    let files = Arc::new(Files::new(vfs, runtime, dir.to_owned(), image.store.id, next));
+    let files = Arc::new(Files::new(&options, dir, image.store.id, next));
     let counters = Arc::new(Counters::default());
     let clean = image.is_clean();
     let recovery = Recovery::of(&image, clean);
@@ -327,9 +325,8 @@ fn write_side(manifest: Manifest, writing: Writing, lock: Box<dyn Lock>) -> Writ
 }
 
 fn read_core(dir: &Path, options: Options, image: Image) -> Core {
-    let (vfs, runtime) = (Arc::clone(&options.vfs), Arc::clone(&options.runtime));
     let next = image.next_number();
-    let files = Arc::new(Files::new(vfs, runtime, dir.to_owned(), image.store.id, next));
+    let files = Arc::new(Files::new(&options, dir, image.store.id, next));
     let recovery = Recovery::of(&image, image.is_clean());
     let counters = Arc::new(Counters::default());
     core(options, files, counters, None, image.memtable, &image.state, recovery)

@@ -102,7 +102,7 @@ impl Core {
         let mut stats = Stats {
             last_seqno: self.visible_seqno(),
             immutable_memtables: view.immutables.len() as u64,
-            cache_bytes: self.tables.cache.size_bytes(),
+            cache_bytes: self.tables.cache.size(),
             writes: self.counters.writes.get(),
             wal_bytes: self.counters.wal_bytes.get(),
             syncs: self.counters.syncs.get(),

@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::memtable::MemValue;
-use crate::table::reader::BlockValue;
+use crate::table::BlockValue;
 
 /// The bytes of a value. Holding it keeps the memtable or block it lies in; to keep a small value
 /// for long, copy it with `to_vec`.

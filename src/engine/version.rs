@@ -7,8 +7,8 @@ use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::state::State;
 use crate::format::table::TableMeta;
-use crate::table::cache::BlockCache;
-use crate::table::reader::Table;
+use crate::table::BlockCache;
+use crate::table::Table;
 use crate::types::{FileNumber, Level};
 use crate::vfs::Vfs;
 

@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
-use super::files::{FIRST_FRAME, Failure, Files, LOG_SIZE_MIN};
+use super::files::{FIRST_FRAME, Failure, Files};
 use super::manifest::Manifest;
 use super::stats::Counters;
 use crate::error::Result;
@@ -109,10 +109,6 @@ impl Wal {
         self.dirty
     }
 
-    /// Preallocated bytes.
-    pub(super) fn size(&self) -> u64 {
-        self.meta.size
-    }
 
     /// Makes sure that records of `size` bytes in all have room that the manifest knows of.
     pub(super) fn reserve(
@@ -158,7 +154,7 @@ impl Wal {
 
     /// Bytes that a batch of `size` encoded bytes takes in the log.
     pub(super) fn record_size(size: u64) -> u64 {
-        frame::OVERHEAD as u64 + 8 + size
+        frame::FRAME_OVERHEAD as u64 + 8 + size
     }
 
     /// Hands everything pushed to the kernel with one write, and a mark with it if one is due.
@@ -204,22 +200,20 @@ impl Wal {
         self.writer.push(Kind::Mark, self.synced_upto, &[&mark.encode()]);
     }
 
-    /// Ends this log and goes on in a new one. Returns the number of the old one.
-    pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<FileNumber, Failure> {
+    /// Ends this log and goes on in a new one.
+    pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
         let edit =
             Edit { reason: Reason::Rotate, logs_added: vec![meta.clone()], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
         manifest.lock().append(edit)?;
         self.end().map_err(Failure::Poison)?;
-        let old = self.meta.number;
-        self.unsynced.push((old, Arc::clone(&self.file)));
+        self.unsynced.push((self.meta.number, Arc::clone(&self.file)));
         self.writer = Writer::new(Arc::clone(&file), meta.id, FIRST_FRAME);
         (self.meta, self.file) = (meta, file);
         (self.synced_upto, self.syncs) = (0, 0);
         *self.files.promises.log.lock() = None;
-        self.mark().map_err(Failure::Poison)?;
-        Ok(old)
+        self.mark().map_err(Failure::Poison)
     }
 
     fn end(&mut self) -> Result<()> {
@@ -244,5 +238,3 @@ impl Wal {
         self.write_pushed()
     }
 }
-
-const _: () = assert!(TAIL_ROOM < LOG_SIZE_MIN, "a new log has room for records");

@@ -1,1 +1,5 @@
-//! The integration tests.
+//! The integration tests: one binary.
+
+mod crash;
+mod history;
+mod model;
