@@ -250,7 +250,7 @@ impl SplitMix64 {
     /// by at most `bound / 2^64`.
     pub fn below(&mut self, bound: u64) -> u64 {
         debug_assert!(bound > 0);
-        (u128::from(self.next_u64()) * u128::from(bound) >> 64) as u64
+        ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }
 }
 
