@@ -7,6 +7,7 @@ pub mod coding;
 pub mod edit;
 pub mod filter;
 pub mod frame;
+pub mod header;
 pub mod key;
 pub mod names;
 pub mod state;
