@@ -1,5 +1,7 @@
 //! BeachDB: an LSM key-value store you can see inside.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod error;
 pub mod format;
 pub mod record;
