@@ -1,5 +1,6 @@
 //! What the binaries share: statuses, encodings, output.
 
+pub mod bulk;
 pub mod encode;
 pub mod exit;
 pub mod output;
