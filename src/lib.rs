@@ -26,7 +26,10 @@
 //!
 //! What it promises is in `docs/semantics.md`; every byte it writes is described in [`format`].
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod engine;
+
 pub mod error;
 pub mod format;
 pub mod record;
