@@ -144,12 +144,7 @@ fn has_frames(scan: &LogScan) -> bool {
 }
 
 /// Reads and judges the store whose CURRENT names manifest `number`.
-pub(super) fn load(
-    vfs: &dyn Vfs,
-    dir: &Path,
-    number: FileNumber,
-    access: Access,
-) -> Result<Image> {
+pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: FileNumber, access: Access) -> Result<Image> {
     let manifest_path = dir.join(names::manifest(number));
     let manifest_file = open_named(vfs, &manifest_path, access, "CURRENT")?;
     let (manifest_header, state, manifest_scan) = read_manifest(&*manifest_file, number)?;

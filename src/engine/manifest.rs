@@ -97,9 +97,6 @@ impl Manifest {
     /// Appends an edit and makes it durable. The time, the next file number and the promise about
     /// the live log are filled in here.
     pub(super) fn append(&mut self, edit: Edit) -> Result<(), Failure> {
-        let edit = stamped(&self.files, edit);
-        let mut next = self.state.clone();
-        next.apply(&edit).map_err(|reason| Failure::Poison(our_bug(&self.files, &reason)))?;
         if self.broken {
             self.roll_over()?;
         } else if self.writer.end() > self.size_max {
@@ -109,8 +106,10 @@ impl Manifest {
                 Err(poison) => return Err(poison),
             }
         }
-        next.lineage.clone_from(&self.state.lineage);
-        next.edits = self.state.edits + 1;
+        // Only now, since rolling over takes a file number.
+        let edit = stamped(&self.files, edit);
+        let mut next = self.state.clone();
+        next.apply(&edit).map_err(|reason| Failure::Poison(our_bug(&self.files, &reason)))?;
         let written = write_edit(&mut self.writer, self.synced_upto, &edit);
         if let Err(error) = written.and_then(|()| self.file.sync()) {
             self.broken = true;
@@ -129,8 +128,7 @@ impl Manifest {
             edits: self.state.edits,
             rollovers: self.state.lineage.as_ref().map_or(0, |lineage| lineage.rollovers) + 1,
         });
-        let first =
-            stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
+        let first = stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
         let mut next = begin(&self.files, State::default(), &first, self.size_max)
             .map_err(Failure::Refused)?;
         next.install()?;

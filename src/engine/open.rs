@@ -29,11 +29,11 @@ use super::version::{TableSpace, Version};
 use super::wal::{Resumed, Wal};
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
+use crate::format::FORMAT_VERSION;
 use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
-use crate::format::FORMAT_VERSION;
 use crate::runtime::Step;
 use crate::table::BlockCache;
 use crate::types::{FileNumber, SeqNo, StoreId};
@@ -88,7 +88,8 @@ fn read_image(vfs: &dyn Vfs, dir: &Path) -> Result<Image> {
     match image::read_current(vfs, dir)? {
         Some(number) => image::load(vfs, dir, number, Access::Read),
         None => {
-            let no_store = |detail: &str| Err(Error::NoStore { path: dir.into(), detail: detail.into() });
+            let no_store =
+                |detail: &str| Err(Error::NoStore { path: dir.into(), detail: detail.into() });
             if !vfs.exists(dir)? {
                 return no_store("no such directory");
             }
@@ -245,8 +246,7 @@ fn recover(
     manifest: &mut Manifest,
     image: &Image,
 ) -> Result<Wal> {
-    let unsettled: Vec<_> =
-        image.logs.iter().filter(|log| log.facts.settled.is_none()).collect();
+    let unsettled: Vec<_> = image.logs.iter().filter(|log| log.facts.settled.is_none()).collect();
     for log in &unsettled {
         log.file.sync()?;
     }
@@ -256,11 +256,8 @@ fn recover(
         manifest.sync_replayed()?;
     }
     let log = files.create_log(Fill::Zeros)?;
-    let mut edit = Edit {
-        reason: Reason::Recovery,
-        logs_added: vec![log.0.clone()],
-        ..Edit::default()
-    };
+    let mut edit =
+        Edit { reason: Reason::Recovery, logs_added: vec![log.0.clone()], ..Edit::default() };
     for (index, open) in image.logs.iter().enumerate() {
         let number = open.meta.number;
         match (open.facts.settled, index < image.verdict.live) {

@@ -77,9 +77,9 @@ impl Version {
     ) -> Version {
         let mut version = Version::default();
         for (level, meta) in state.tables() {
-            let table = previous.find(level, meta.number).unwrap_or_else(|| {
-                Arc::new(TableFile::new(meta.clone(), Arc::clone(space)))
-            });
+            let table = previous
+                .find(level, meta.number)
+                .unwrap_or_else(|| Arc::new(TableFile::new(meta.clone(), Arc::clone(space))));
             version.levels[usize::from(level.0)].push(table);
         }
         version

@@ -109,13 +109,8 @@ impl Wal {
         self.dirty
     }
 
-
     /// Makes sure that records of `size` bytes in all have room that the manifest knows of.
-    pub(super) fn reserve(
-        &mut self,
-        size: u64,
-        manifest: &Mutex<Manifest>,
-    ) -> Result<(), Failure> {
+    pub(super) fn reserve(&mut self, size: u64, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         let needed = self.writer.end() + size + TAIL_ROOM;
         if needed <= self.meta.size {
             return Ok(());

@@ -114,12 +114,7 @@ impl Core {
     }
 
     /// Commits the leader's batch and its followers', and answers the followers.
-    fn commit(
-        &self,
-        side: &WriteSide,
-        own: &Request,
-        followers: &[Arc<Ticket>],
-    ) -> Result<SeqNo> {
+    fn commit(&self, side: &WriteSide, own: &Request, followers: &[Arc<Ticket>]) -> Result<SeqNo> {
         let requests: Vec<Request> =
             followers.iter().filter_map(|ticket| ticket.take_request()).collect();
         let mut group: Vec<&Request> = Vec::with_capacity(1 + requests.len());

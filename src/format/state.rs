@@ -90,9 +90,9 @@ impl State {
 
     /// Every table with its level, as the tree orders them.
     pub fn tables(&self) -> impl Iterator<Item = (Level, &TableMeta)> {
-        (0u8..).zip(&self.levels).flat_map(|(level, tables)| {
-            tables.iter().map(move |table| (Level(level), table))
-        })
+        (0u8..)
+            .zip(&self.levels)
+            .flat_map(|(level, tables)| tables.iter().map(move |table| (Level(level), table)))
     }
 
     fn raise(&mut self, edit: &Edit) -> Result<(), String> {

@@ -41,8 +41,15 @@ fn check_image(vfs: &SimVfs, oracle: &Oracle, floor: usize, seen: &mut Seen, wha
 }
 
 /// Crashes the recovery of `image` at each of its operations, and recovers from that.
-fn crash_recovery(image: &SimVfs, oracle: &Arc<Mutex<Oracle>>, floor: usize, seen: &Arc<Mutex<Seen>>, what: &str) {
-    let (watched, inner, inner_seen) = (image.crash(&CrashPlan::KEEP_ALL), Arc::clone(oracle), Arc::clone(seen));
+fn crash_recovery(
+    image: &SimVfs,
+    oracle: &Arc<Mutex<Oracle>>,
+    floor: usize,
+    seen: &Arc<Mutex<Seen>>,
+    what: &str,
+) {
+    let (watched, inner, inner_seen) =
+        (image.crash(&CrashPlan::KEEP_ALL), Arc::clone(oracle), Arc::clone(seen));
     let what_inner = what.to_owned();
     watched.set_observer(Box::new(move |count, vfs| {
         let oracle = inner.lock().expect("the oracle");
@@ -51,7 +58,13 @@ fn crash_recovery(image: &SimVfs, oracle: &Arc<Mutex<Oracle>>, floor: usize, see
             let again = vfs.crash(&plan);
             if again.is_store() && seen.distinct.insert(again.image_hash()) {
                 seen.recovery_crashes += 1;
-                check_image(&again, &oracle, floor, &mut seen, &format!("{what_inner}, recovery op {count} {plan:?}"));
+                check_image(
+                    &again,
+                    &oracle,
+                    floor,
+                    &mut seen,
+                    &format!("{what_inner}, recovery op {count} {plan:?}"),
+                );
             }
         }
     }));
@@ -115,7 +128,13 @@ fn watch(history: &History, seen: &Arc<Mutex<Seen>>, recovery_too: bool) {
             // A kill keeps everything that reached the kernel.
             let killed = vfs.kill();
             if killed.is_store() {
-                check_image(&killed, &oracle, oracle.acknowledged(), &mut seen, &format!("op {count} kill"));
+                check_image(
+                    &killed,
+                    &oracle,
+                    oracle.acknowledged(),
+                    &mut seen,
+                    &format!("op {count} kill"),
+                );
             }
         }
         let floor = oracle.lock().expect("the oracle").durable();
@@ -174,7 +193,8 @@ struct Dice(u64);
 
 impl Dice {
     fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
     }
 }
@@ -225,7 +245,8 @@ fn a_crash_in_a_seeded_history_leaves_a_prefix() {
 fn recovery_is_idempotent_and_a_clean_reopen_writes_nothing() {
     let vfs = SimVfs::new();
     let runtime = InlineRuntime::new(1);
-    let open = |vfs: &SimVfs| -> Db { tiny(vfs.clone(), &runtime).open(Path::new(DIR)).expect("open") };
+    let open =
+        |vfs: &SimVfs| -> Db { tiny(vfs.clone(), &runtime).open(Path::new(DIR)).expect("open") };
     let db = open(&vfs);
     for n in 0..40 {
         db.put(format!("key{n}"), vec![b'v'; 100]).expect("put");
