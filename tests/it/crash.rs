@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::vfs::sim::{CrashPlan, SimVfs};
@@ -52,8 +54,8 @@ fn crash_recovery(
         (image.crash(&CrashPlan::KEEP_ALL), Arc::clone(oracle), Arc::clone(seen));
     let what_inner = what.to_owned();
     watched.set_observer(Box::new(move |count, vfs| {
-        let oracle = inner.lock().expect("the oracle");
-        let mut seen = inner_seen.lock().expect("the counts");
+        let oracle = inner.lock();
+        let mut seen = inner_seen.lock();
         for plan in CrashPlan::all(count ^ 0x5eed).step_by(7) {
             let again = vfs.crash(&plan);
             if again.is_store() && seen.distinct.insert(again.image_hash()) {
@@ -99,7 +101,7 @@ fn campaign(ops: &[Op], seed: u64, recovery_too: bool) -> (u64, Seen) {
     }
     history.check();
     let flushes = history.finish().expect("close");
-    (flushes, std::mem::take(&mut seen.lock().expect("the counts")))
+    (flushes, std::mem::take(&mut seen.lock()))
 }
 
 fn watch(history: &History, seen: &Arc<Mutex<Seen>>, recovery_too: bool) {
@@ -107,8 +109,8 @@ fn watch(history: &History, seen: &Arc<Mutex<Seen>>, recovery_too: bool) {
     history.vfs.set_observer(Box::new(move |count, vfs| {
         let mut deep = Vec::new();
         {
-            let oracle = oracle.lock().expect("the oracle");
-            let mut seen = seen.lock().expect("the counts");
+            let oracle = oracle.lock();
+            let mut seen = seen.lock();
             for plan in CrashPlan::all(count) {
                 let image = vfs.crash(&plan);
                 seen.states += 1;
@@ -137,7 +139,7 @@ fn watch(history: &History, seen: &Arc<Mutex<Seen>>, recovery_too: bool) {
                 );
             }
         }
-        let floor = oracle.lock().expect("the oracle").durable();
+        let floor = oracle.lock().durable();
         for (image, what) in deep {
             crash_recovery(&image, &oracle, floor, &seen, &what);
         }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::vfs::Vfs;
@@ -156,8 +158,8 @@ impl History {
         self.db.as_ref().expect("an open store")
     }
 
-    fn oracle(&self) -> std::sync::MutexGuard<'_, Oracle> {
-        self.oracle.lock().expect("the oracle")
+    fn oracle(&self) -> parking_lot::MutexGuard<'_, Oracle> {
+        self.oracle.lock()
     }
 
     /// Runs one step; panics where store and model differ.
