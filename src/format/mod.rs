@@ -10,6 +10,7 @@ pub mod frame;
 pub mod header;
 pub mod key;
 pub mod names;
+pub mod state;
 pub mod table;
 
 /// The format version this code writes, and the newest it reads.

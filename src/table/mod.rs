@@ -1,1 +1,36 @@
-//! To come.
+//! Sorted tables: files of ascending internal keys, written once and never changed.
+//!
+//! [`TableWriter`] makes one, [`Table`] looks keys up in it, [`TableIter`] walks over it both ways,
+//! [`BlockCache`] keeps blocks of many tables in memory. What lies in the file is described in
+//! [`format::table`](crate::format::table).
+//!
+//! Invariants:
+//! - [`TableWriter::finish`] returns only when the file is whole and synced. Making its *name*
+//!   durable is the caller's part.
+//! - An open table has checked its footer, filter and index, and that index and footer account for
+//!   every byte of the file. A data block is checked whenever it is read from the file, and has to
+//!   fit between its neighbours in the index.
+//! - What is damaged is an error that names file and offset. A key is never reported as absent
+//!   because something could not be read.
+//! - Tables are immutable: a block, once checked, may be kept and shared without a lock.
+
+mod cache;
+mod index;
+mod iter;
+mod parts;
+mod reader;
+mod writer;
+
+pub use crate::format::block::Compression;
+pub use crate::format::table::TableMeta;
+pub use cache::BlockCache;
+pub use index::Index;
+pub use iter::TableIter;
+pub use parts::{read_block, read_footer};
+pub use reader::{BlockValue, Table, TableStats};
+pub use writer::{TableOrigin, TableWriter, WriterOptions};
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,120 @@
+//! The index of a table in memory: which data block may hold a key.
+
+use std::ops::Range;
+
+use crate::format::block::{Block, Place};
+use crate::format::key::{InternalKey, Trailer};
+use crate::format::table::Handle;
+
+/// The index block, its handles decoded and checked, and eight bytes of each key side by side.
+///
+/// A search compares those eight bytes first, eight keys to a cache line, and looks at whole keys
+/// only where they tie.
+#[derive(Debug)]
+pub struct Index {
+    block: Block,
+    /// The first eight bytes of each suffix, big-endian, shorter ones filled with zeros: they never
+    /// order two keys the wrong way round, but may find them equal.
+    heads: Vec<u64>,
+    /// Where each data block begins, and where the last ends.
+    offsets: Vec<u64>,
+}
+
+impl Index {
+    /// Takes over the content of an index block.
+    ///
+    /// # Errors
+    /// What is wrong: the structure, keys that do not ascend, or data blocks that do not fill the
+    /// file from its beginning to `data_end`, one behind the other.
+    pub fn new(content: Vec<u8>, data_end: u64) -> Result<Index, String> {
+        let block = Block::new(content)?;
+        block.verify_order()?;
+        let mut offsets = Vec::with_capacity(block.count() + 1);
+        let mut next = 0;
+        for position in 0..block.count() {
+            let handle = Handle::decode(block.value(position))
+                .ok_or_else(|| format!("entry {position} is not a block's place"))?;
+            handle.check_size().map_err(|reason| format!("entry {position}: {reason}"))?;
+            if handle.offset != next {
+                let offset = handle.offset;
+                return Err(format!("entry {position} begins at {offset:#x}, expected {next:#x}"));
+            }
+            offsets.push(next);
+            next = handle.end().unwrap_or(u64::MAX);
+        }
+        if next != data_end {
+            return Err(format!("data blocks end at {next:#x}, expected {data_end:#x}"));
+        }
+        offsets.push(next);
+        let heads = (0..block.count()).map(|position| head(block.suffix(position))).collect();
+        Ok(Index { block, heads, offsets })
+    }
+
+    /// Number of data blocks.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.heads.len()
+    }
+
+    /// Position of the first data block whose last key is not less than the one given; the count
+    /// if none. Only this block can hold the key.
+    #[must_use]
+    pub fn find(&self, user: &[u8], trailer: Trailer) -> usize {
+        match self.block.place(user) {
+            Place::Before => 0,
+            Place::Behind => self.count(),
+            Place::Within(suffix) => {
+                let ties = self.ties(head(suffix));
+                self.block.search(ties, suffix, trailer)
+            }
+        }
+    }
+
+    /// Where the data block at `position` lies.
+    #[must_use]
+    pub fn handle(&self, position: usize) -> Handle {
+        let (start, end) = (self.offsets[position], self.offsets[position + 1]);
+        Handle { offset: start, size: (end - start) as u32 }
+    }
+
+    /// Checks that the last key of the last data block is `largest`.
+    ///
+    /// # Errors
+    /// That it is not.
+    pub fn check_last(&self, largest: &InternalKey) -> Result<(), String> {
+        let last = self.count() - 1;
+        if self.block.compare(last, &largest.user, largest.trailer).is_eq() {
+            return Ok(());
+        }
+        Err(format!("its last key is not {largest}"))
+    }
+
+    /// The index block: its key at a position is the last of the data block there.
+    #[must_use]
+    pub fn block(&self) -> &Block {
+        &self.block
+    }
+
+    /// Bytes it takes in memory.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        (self.block.size() + (self.heads.len() + self.offsets.len()) * 8) as u64
+    }
+
+    fn ties(&self, head: u64) -> Range<usize> {
+        let start = self.heads.partition_point(|&other| other < head);
+        let ties = self.heads[start..].iter().take_while(|&&other| other == head).count();
+        start..start + ties
+    }
+}
+
+fn head(suffix: &[u8]) -> u64 {
+    match suffix.first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let mut bytes = [0; 8];
+            bytes[..suffix.len()].copy_from_slice(suffix);
+            u64::from_be_bytes(bytes)
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! Writes a table.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::format::FORMAT_VERSION;
+use crate::format::block::{Builder, CONTENT_SIZE_MAX, Compression, Kind, Sealer};
+use crate::format::filter;
+use crate::format::key::{self, InternalKey, Trailer, VALUE_SIZE_MAX};
+use crate::format::table::{
+    COMPARATOR, FOOTER_SIZE, Footer, Handle, Origin, Properties, TableMeta,
+};
+use crate::types::{FileId, FileNumber, Level, SeqNo, StoreId, ValueKind};
+use crate::vfs::File;
+
+/// Bytes gathered before they are written to the file.
+const BUFFER_SIZE: usize = 256 << 10;
+
+/// Largest target for the content of a data block that [`WriterOptions::block_size`] can set.
+const BLOCK_SIZE_MAX: usize = 16 << 20;
+
+/// How a table is written.
+#[derive(Clone, Debug)]
+pub struct WriterOptions {
+    /// Target size of a data block's content, in bytes. Default 4096.
+    ///
+    /// An entry that is larger gets a block of its own.
+    pub block_size: usize,
+    /// What is tried on data blocks. Default LZ4.
+    pub compression: Compression,
+    /// Filter bits for each user key; 0 means no filter. Default 10.
+    pub filter_bits_per_key: u32,
+}
+
+impl Default for WriterOptions {
+    fn default() -> WriterOptions {
+        WriterOptions {
+            block_size: 4096,
+            compression: Compression::default(),
+            filter_bits_per_key: 10,
+        }
+    }
+}
+
+/// Where a table comes from: what its properties say beside its counts.
+#[derive(Clone, Debug)]
+pub struct TableOrigin {
+    /// The store it is for.
+    pub store: StoreId,
+    /// The number in its name.
+    pub number: FileNumber,
+    /// Its identity: random, given once.
+    pub id: FileId,
+    /// The level it is for.
+    pub level: Level,
+    /// Why it is written.
+    pub origin: Origin,
+    /// The job that writes it.
+    pub job: u64,
+    /// The tables it is merged from.
+    pub inputs: Vec<FileNumber>,
+    /// The time, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// Writes ascending entries into a new file as a table.
+///
+/// After an error, and when dropped unfinished, the file holds nothing of use: remove it.
+#[derive(Debug)]
+pub struct TableWriter {
+    file: Arc<dyn File>,
+    options: WriterOptions,
+    origin: TableOrigin,
+    sealer: Sealer,
+    /// The data block being filled, and the index of those before it.
+    block: Builder,
+    index: Builder,
+    data_blocks: u64,
+    /// Hashes of the user keys, for the filter.
+    hashes: Vec<u64>,
+    /// Bytes in the file, and those to be written behind them.
+    written: u64,
+    buffer: Vec<u8>,
+    /// Content of the block being sealed; kept for its memory.
+    content: Vec<u8>,
+    counts: Counts,
+    smallest: Option<InternalKey>,
+    /// The key added last.
+    user: Vec<u8>,
+    trailer: Trailer,
+    /// The first error; nothing is written after it.
+    failed: Option<Error>,
+}
+
+#[derive(Debug)]
+struct Counts {
+    entries: u64,
+    tombstones: u64,
+    distinct_keys: u64,
+    key_bytes: u64,
+    value_bytes: u64,
+    min_seqno: SeqNo,
+    max_seqno: SeqNo,
+}
+
+impl TableWriter {
+    /// Begins a table in a file that was just created.
+    #[must_use]
+    pub fn new(file: Arc<dyn File>, options: WriterOptions, origin: TableOrigin) -> TableWriter {
+        TableWriter {
+            sealer: Sealer::new(origin.id, options.compression),
+            options: WriterOptions {
+                block_size: options.block_size.min(BLOCK_SIZE_MAX),
+                ..options
+            },
+            file,
+            origin,
+            block: Builder::new(),
+            index: Builder::new(),
+            data_blocks: 0,
+            hashes: Vec::new(),
+            written: 0,
+            buffer: Vec::new(),
+            content: Vec::new(),
+            counts: Counts {
+                entries: 0,
+                tombstones: 0,
+                distinct_keys: 0,
+                key_bytes: 0,
+                value_bytes: 0,
+                min_seqno: SeqNo::MAX,
+                max_seqno: SeqNo::ZERO,
+            },
+            smallest: None,
+            user: Vec::new(),
+            trailer: Trailer::FIRST,
+            failed: None,
+        }
+    }
+
+    /// Appends an entry, whose key must be greater than the one before it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a write fails; [`Error::InvalidArgument`] when the index has grown as
+    /// large as a block can be. The table cannot be finished then.
+    pub fn add(&mut self, user: &[u8], trailer: Trailer, value: &[u8]) -> Result<()> {
+        self.check()?;
+        assert!(value.len() <= VALUE_SIZE_MAX, "value of {} bytes", value.len());
+        assert!(trailer.kind().is_some(), "kind {}", trailer.0 as u8);
+        let first = self.counts.entries == 0;
+        assert!(
+            first || key::compare((&self.user, self.trailer), (user, trailer)) == Ordering::Less,
+            "keys must ascend"
+        );
+        let size = self.block.size_with(user, value.len());
+        if !self.block.is_empty() && size > self.options.block_size as u64 {
+            self.finish_block()?;
+        }
+        if first || self.user != user {
+            self.counts.distinct_keys += 1;
+            if self.options.filter_bits_per_key > 0 {
+                self.hashes.push(filter::hash(user));
+            }
+        }
+        if first {
+            self.smallest = Some(InternalKey { user: user.to_vec(), trailer });
+        }
+        self.block.add(user, trailer, value);
+        self.counts.add(user, trailer, value);
+        self.user.clear();
+        self.user.extend_from_slice(user);
+        self.trailer = trailer;
+        Ok(())
+    }
+
+    /// Bytes of the table so far, the block being filled counted as if it were not compressed.
+    #[must_use]
+    pub fn written_bytes(&self) -> u64 {
+        let block = if self.block.is_empty() { 0 } else { self.block.size() };
+        self.offset() + block
+    }
+
+    /// Number of entries so far.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.counts.entries
+    }
+
+    /// Writes the rest of the table and syncs the file.
+    ///
+    /// # Errors
+    /// [`Error::InvalidArgument`] without entries; the file's errors otherwise.
+    pub fn finish(mut self) -> Result<TableMeta> {
+        self.check()?;
+        let Some(smallest) = self.smallest.take() else {
+            return Err(Error::InvalidArgument("a table needs at least one entry".to_owned()));
+        };
+        self.finish_block()?;
+        let data_bytes = self.offset();
+        self.content = filter::build(&self.hashes, self.options.filter_bits_per_key);
+        let filter = self.put_block(Kind::Filter)?;
+        let properties = self.describe(smallest, data_bytes);
+        properties.encode(&mut self.content);
+        let properties_handle = self.put_block(Kind::Properties)?;
+        self.index.finish(&mut self.content);
+        let index = self.put_block(Kind::Index)?;
+        let footer = Footer {
+            id: self.origin.id,
+            filter,
+            properties: properties_handle,
+            index,
+            version: FORMAT_VERSION,
+        };
+        let offset = self.offset();
+        footer.encode(&mut self.buffer, offset);
+        self.write_out()?;
+        self.file.sync()?;
+        Ok(TableMeta::of(&properties, &footer, offset + FOOTER_SIZE as u64))
+    }
+
+    fn describe(&self, smallest: InternalKey, data_bytes: u64) -> Properties {
+        let (origin, counts) = (&self.origin, &self.counts);
+        Properties {
+            store: origin.store,
+            id: origin.id,
+            number: origin.number,
+            format_version: FORMAT_VERSION,
+            writer: concat!("beachdb ", env!("CARGO_PKG_VERSION")).to_owned(),
+            origin: origin.origin,
+            job: origin.job,
+            level: origin.level,
+            inputs: origin.inputs.clone(),
+            created_ms: origin.created_ms,
+            entries: counts.entries,
+            tombstones: counts.tombstones,
+            distinct_keys: counts.distinct_keys,
+            raw_key_bytes: counts.key_bytes,
+            raw_value_bytes: counts.value_bytes,
+            smallest,
+            largest: InternalKey { user: self.user.clone(), trailer: self.trailer },
+            min_seqno: counts.min_seqno,
+            max_seqno: counts.max_seqno,
+            data_blocks: self.data_blocks,
+            data_bytes,
+            comparator: COMPARATOR.to_owned(),
+        }
+    }
+
+    /// Seals the data block being filled, whose last key is the key added last, and enters it into
+    /// the index.
+    fn finish_block(&mut self) -> Result<()> {
+        if self.index.size_with(&self.user, Handle::SIZE) > u64::from(CONTENT_SIZE_MAX) {
+            return self.fail(Error::InvalidArgument(format!(
+                "{}: the index would be larger than a block can be",
+                self.file.path().display()
+            )));
+        }
+        self.block.finish(&mut self.content);
+        let handle = self.put_block(Kind::Data)?;
+        let mut value = Vec::with_capacity(Handle::SIZE);
+        handle.encode(&mut value);
+        self.index.add(&self.user, self.trailer, &value);
+        self.data_blocks += 1;
+        Ok(())
+    }
+
+    /// Seals `content` as the next block of the file, and empties it.
+    fn put_block(&mut self, kind: Kind) -> Result<Handle> {
+        let offset = self.offset();
+        let size = self.sealer.seal(&mut self.buffer, kind, &self.content, offset);
+        self.content.clear();
+        if self.buffer.len() >= BUFFER_SIZE {
+            self.write_out()?;
+        }
+        Ok(Handle { offset, size })
+    }
+
+    /// The size of the file once the buffer is written.
+    fn offset(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        match self.file.write_at(&self.buffer, self.written) {
+            Ok(()) => {
+                self.written += self.buffer.len() as u64;
+                self.buffer.clear();
+                Ok(())
+            }
+            Err(error) => self.fail(error),
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Result<()> {
+        self.failed = Some(error.clone());
+        Err(error)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.failed.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Counts {
+    fn add(&mut self, user: &[u8], trailer: Trailer, value: &[u8]) {
+        self.entries += 1;
+        self.tombstones += u64::from(trailer.kind() == Some(ValueKind::Delete));
+        self.key_bytes += user.len() as u64;
+        self.value_bytes += value.len() as u64;
+        self.min_seqno = self.min_seqno.min(trailer.seqno());
+        self.max_seqno = self.max_seqno.max(trailer.seqno());
+    }
+}
