@@ -30,8 +30,8 @@ fn a_batch_has_these_bytes() {
     .concat()
     .replace(' ', "");
     assert_eq!(hex::encode(sample().as_bytes()), golden);
-    let ops: Vec<Op<'_>> =
-        Decoder::new(sample().as_bytes().to_vec().leak()).unwrap().map(|op| op.unwrap()).collect();
+    let batch = sample();
+    let ops: Vec<Op<'_>> = Decoder::new(batch.as_bytes()).unwrap().map(|op| op.unwrap()).collect();
     assert_eq!(ops[0], Op::Put { key: b"apple", value: b"red" });
     assert_eq!(ops[1], Op::Delete { key: b"\x00\xff" });
     assert_eq!(ops[2], Op::Put { key: b"k", value: b"" });

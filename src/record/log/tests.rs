@@ -458,3 +458,30 @@ fn headers_give_the_error_that_says_what_to_do() {
     let error = read(&newer, FileKind::Wal).unwrap_err().to_string();
     assert!(error.contains("has format version 2, which this version"), "{error}");
 }
+
+/// A frame is found and judged the same wherever the part of the file that is in memory ends:
+/// behind a bad place it is moved byte by byte across that end, whole, with one flipped bit and
+/// with two (of which none explains it).
+#[test]
+fn where_a_window_ends_does_not_show() {
+    let window_end = HEADER_SIZE + (256 << 10);
+    for start in window_end - 130..window_end + 2 {
+        let mut log = Log::new();
+        let filler = start - HEADER_SIZE - FRAME_OVERHEAD;
+        log.push(Kind::Batch, 0, &vec![0x11; filler]);
+        assert_eq!(log.push(Kind::Batch, 0, &[7; 100]), start as u64);
+        let good = log.bytes();
+
+        let mut no_first = good.clone();
+        no_first[64..200].fill(0x11);
+        assert_eq!(scan(&no_first).first_bad.unwrap().frames_after, 1, "at {start}");
+
+        let mut flipped = good.clone();
+        flipped[start + 5] ^= 4;
+        let bad = scan(&flipped).first_bad.unwrap();
+        assert_eq!(bad.flipped, Some((start as u64 + 5, 2)));
+        flipped[start + 100] ^= 4;
+        let bad = scan(&flipped).first_bad.unwrap();
+        assert_eq!((bad.offset, bad.flipped), (start as u64, None));
+    }
+}
