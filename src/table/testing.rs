@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::error::{Error, Result};
-use crate::format::key::Trailer;
-use crate::format::table::Origin;
+use crate::format::block::{Builder, Kind, Sealer};
+use crate::format::key::{InternalKey, Trailer};
+use crate::format::table::{Footer, Handle, Origin, Properties};
 use crate::types::{FileId, FileNumber, Level, SeqNo, StoreId, ValueKind};
 use crate::vfs::{Access, File, Fill, Lock, Vfs};
 
@@ -209,4 +210,92 @@ pub(super) fn small_model(count: u64) -> Model {
         }
     }
     model
+}
+
+/// A table with right checksums as no writer makes it: these data blocks, a filter over their keys,
+/// an index and properties that agree with them but for what the fields say.
+pub(super) struct Forgery {
+    pub(super) blocks: Vec<Vec<(&'static str, Trailer)>>,
+    /// A key that the filter does not know.
+    pub(super) hidden: Option<&'static str>,
+    /// Bytes that belong to no block, before the second data block.
+    pub(super) gap: usize,
+    /// How many entries the properties count.
+    pub(super) entries: u64,
+    /// What the index says is the last key of the first data block.
+    pub(super) first_last: Option<&'static str>,
+}
+
+impl Forgery {
+    pub(super) fn new(blocks: &[&[(&'static str, Trailer)]]) -> Forgery {
+        let blocks: Vec<_> = blocks.iter().map(|block| block.to_vec()).collect();
+        let entries = blocks.iter().map(|block| block.len() as u64).sum();
+        Forgery { blocks, hidden: None, gap: 0, entries, first_last: None }
+    }
+
+    pub(super) fn write(&self) -> OneFile {
+        let key = |(user, trailer): &(&str, Trailer)| InternalKey {
+            user: user.as_bytes().to_vec(),
+            trailer: *trailer,
+        };
+        let id = FileId(99);
+        let (mut bytes, mut index, mut hashes) = (Vec::new(), Builder::new(), Vec::new());
+        let mut sealer = Sealer::new(id, Compression::None);
+        let mut seal = |bytes: &mut Vec<u8>, kind, content: &[u8]| {
+            let offset = bytes.len() as u64;
+            Handle { offset, size: sealer.seal(bytes, kind, content, offset) }
+        };
+        for (number, entries) in self.blocks.iter().enumerate() {
+            let (mut block, mut content) = (Builder::new(), Vec::new());
+            for (user, trailer) in entries {
+                block.add(user.as_bytes(), *trailer, b"value");
+                if self.hidden != Some(*user) {
+                    hashes.push(crate::format::filter::hash(user.as_bytes()));
+                }
+            }
+            block.finish(&mut content);
+            let mut place = Vec::new();
+            seal(&mut bytes, Kind::Data, &content).encode(&mut place);
+            let last = entries.last().unwrap();
+            let user = if number == 0 { self.first_last.unwrap_or(last.0) } else { last.0 };
+            index.add(user.as_bytes(), last.1, &place);
+            bytes.resize(bytes.len() + if number == 0 { self.gap } else { 0 }, 0);
+        }
+        let data_bytes = bytes.len() as u64;
+        let content = crate::format::filter::build(&hashes, 1000);
+        let filter = seal(&mut bytes, Kind::Filter, &content);
+        let mut content = Vec::new();
+        Properties {
+            store: StoreId(1),
+            id,
+            number: FileNumber(7),
+            format_version: 1,
+            writer: String::new(),
+            origin: Origin::Ingest,
+            job: 0,
+            level: Level(0),
+            inputs: Vec::new(),
+            created_ms: 0,
+            entries: self.entries,
+            tombstones: 0,
+            distinct_keys: 0,
+            raw_key_bytes: 0,
+            raw_value_bytes: 0,
+            smallest: key(&self.blocks[0][0]),
+            largest: key(self.blocks.last().unwrap().last().unwrap()),
+            min_seqno: SeqNo(1),
+            max_seqno: SeqNo(1),
+            data_blocks: self.blocks.len() as u64,
+            data_bytes,
+            comparator: "bytewise".to_owned(),
+        }
+        .encode(&mut content);
+        let properties = seal(&mut bytes, Kind::Properties, &content);
+        content.clear();
+        index.finish(&mut content);
+        let index = seal(&mut bytes, Kind::Index, &content);
+        let offset = bytes.len() as u64;
+        Footer { id, filter, properties, index, version: 1 }.encode(&mut bytes, offset);
+        OneFile(MemFile::new(path())).with(bytes)
+    }
 }

@@ -91,6 +91,8 @@ pub struct TableWriter {
     trailer: Trailer,
     /// The first error; nothing is written after it.
     failed: Option<Error>,
+    /// The program's name in the properties.
+    pub(super) program: String,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl TableWriter {
             user: Vec::new(),
             trailer: Trailer::FIRST,
             failed: None,
+            program: concat!("beachdb ", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 
@@ -226,7 +229,7 @@ impl TableWriter {
             id: origin.id,
             number: origin.number,
             format_version: FORMAT_VERSION,
-            writer: concat!("beachdb ", env!("CARGO_PKG_VERSION")).to_owned(),
+            writer: self.program.clone(),
             origin: origin.origin,
             job: origin.job,
             level: origin.level,
