@@ -318,6 +318,8 @@ fn suffer(fate: Fate, op: &DataOp, content: &mut Arc<Content>) {
             Arc::make_mut(content).set_size(size);
         }
         (Fate::Garbage(from, seed), DataOp::Write { offset, bytes }) => {
+            // A sector is garbage as a whole: back to the boundary before.
+            let from = ((offset + from as u64) / 512 * 512).saturating_sub(*offset) as usize;
             let mut bytes = bytes.to_vec();
             Dice::new(seed, 0).fill(&mut bytes[from..]);
             Arc::make_mut(content).write_at(&bytes, *offset);
