@@ -327,7 +327,7 @@ impl Replay {
         let scan = record::scan_log(file, header, end, &mut |offset, kind, payload| {
             let taken = match kind {
                 Kind::Batch if gapless => {
-                    self.records_end = offset + (frame::FRAME_OVERHEAD + payload.len()) as u64;
+                    self.records_end = offset + frame::frame_size(payload.len()) as u64;
                     self.batch(payload)
                 }
                 Kind::Batch | Kind::Mark | Kind::Close | Kind::End => Ok(()),

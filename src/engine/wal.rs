@@ -149,7 +149,7 @@ impl Wal {
 
     /// Bytes that a batch of `size` encoded bytes takes in the log.
     pub(super) fn record_size(size: u64) -> u64 {
-        frame::FRAME_OVERHEAD as u64 + 8 + size
+        frame::frame_size(8 + size as usize) as u64
     }
 
     /// Hands everything pushed to the kernel with one write, and a mark with it if one is due.

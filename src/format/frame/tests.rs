@@ -24,7 +24,7 @@ fn sealed(magic: [u8; 2], kind: u8, reserved: u8, size: u32) -> Vec<u8> {
     out.extend_from_slice(&(crc32(&[&[]]) ^ mix(ID, OFFSET)).to_le_bytes());
     let header_crc = crc32(&[&out]) ^ mix(ID, OFFSET);
     out.extend_from_slice(&header_crc.to_le_bytes());
-    out.push(TERMINATOR);
+    out.resize(frame_size(0), TERMINATOR);
     out
 }
 
@@ -40,14 +40,14 @@ fn a_frame_has_these_bytes() {
         "0ac9acbd",          // crc32 of the payload, mixed
         "9f996ae3",          // crc32 of the 20 bytes so far, mixed
         "616263",            // payload: abc
-        "b7",                // terminator
+        "b7b7b7b7b7",        // terminator
     ]
     .concat()
     .replace(' ', "");
     assert_eq!(hex::encode(frame(b"abc")), golden);
     assert_eq!(
         decode(&frame(b"abc"), ID, OFFSET),
-        Decoded::Frame { kind: Kind::Batch, synced_upto: 64, payload: b"abc", size: 28 }
+        Decoded::Frame { kind: Kind::Batch, synced_upto: 64, payload: b"abc", size: 32 }
     );
 }
 
@@ -78,7 +78,7 @@ fn every_flipped_bit_of_a_frame_is_named() {
         }
     }
     let large = frame(&vec![5; MEND_SIZE_MAX + 1]);
-    for bit in [FRAME_HEADER_SIZE * 8, 20_000, (large.len() - 2) * 8] {
+    for bit in [FRAME_HEADER_SIZE * 8, 20_000, (FRAME_HEADER_SIZE + MEND_SIZE_MAX) * 8] {
         let bytes = flipped(&large, bit);
         let found = decode(&bytes, ID, OFFSET);
         assert!(matches!(found, Decoded::Damaged { flipped: None, .. }), "{found:?}");
@@ -184,7 +184,7 @@ fn hostile_headers_are_refused() {
         }
     }
     let largest = sealed(MAGIC, 1, 0, 1 << 30);
-    assert_eq!(decode(&largest, ID, OFFSET), Decoded::Torn { size: Some((1 << 30) + 25) });
+    assert_eq!(decode(&largest, ID, OFFSET), Decoded::Torn { size: Some(frame_size(1 << 30)) });
     assert!(matches!(decode(&sealed(MAGIC, 6, 0, 0), ID, OFFSET), Decoded::Frame { .. }));
 }
 
