@@ -265,8 +265,15 @@ mod tests {
     fn a_panic_in_a_step_does_not_hang_stop() {
         let worker = ThreadRuntime::default().spawn("panics", Box::new(|| panic!("on purpose")));
         worker.wake();
-        worker.stop();
-        drop(worker);
+        let (send, receive) = mpsc::channel();
+        // In a thread of its own, so that a stop that hangs is a failure and not a hang.
+        let stopping = thread::Builder::new().spawn(move || {
+            worker.stop();
+            drop(worker);
+            send.send(())
+        });
+        assert_eq!(receive.recv_timeout(PATIENCE), Ok(()));
+        assert!(stopping.is_ok());
     }
 
     /// The step stops its own worker, which would wait for itself for ever if it waited.

@@ -121,7 +121,7 @@ impl NameChange {
     pub(super) fn apply(&self, names: &mut Names) {
         if self.link {
             names.insert(self.name.clone(), self.entry);
-        } else if names.get(&self.name) == Some(&self.entry) {
+        } else {
             names.remove(&self.name);
         }
     }

@@ -337,6 +337,26 @@ fn a_removed_file_lives_as_long_as_its_handles() -> Result<()> {
     Ok(())
 }
 
+/// A file replaced by a rename is led to by its durable name alone, one created and removed by
+/// unsynced operations alone. Either may come back, so the bytes outlast the sync of another
+/// directory.
+#[test]
+fn a_file_is_kept_as_long_as_a_power_loss_may_show_it() -> Result<()> {
+    let sim = sim();
+    drop(file_with(&sim, "f", b"old"));
+    sim.create(Path::new("/db/new"))?.write_at(b"new", 0)?;
+    sim.rename(Path::new("/db/new"), Path::new("/db/f"))?;
+    sim.create(Path::new("/db/brief"))?.write_at(b"brief", 0)?;
+    sim.remove(Path::new("/db/brief"))?;
+    sim.sync_dir(Path::new("/"))?;
+    for sim in [&sim, &sim.kill()] {
+        assert_eq!(sim.crash(&CrashPlan::LOSE_ALL).read_file("/db/f")?, b"old");
+        let undone = CrashPlan { dir: DirPlan::UndoRemoves, ..CrashPlan::KEEP_ALL };
+        assert_eq!(sim.crash(&undone).read_file("/db/brief")?, b"brief");
+    }
+    Ok(())
+}
+
 /// What the real file system refuses is refused here, with the same kind of error, and does not
 /// count as an operation.
 #[test]
