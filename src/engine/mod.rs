@@ -1,2 +1,249 @@
-//! To come.
+//! The LSM engine: one directory, one writing process, any number of readers.
+//!
+//! Data flow: a write goes through the commit queue (`write`) into the log (`wal`), then the
+//! memtable, then becomes visible. A full memtable becomes a table (`flush`) and an edit
+//! (`manifest`). A read loads one superversion and looks in it, newest first. Opening (`open`)
+//! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), and goes on.
+
+mod core;
+mod files;
+mod flush;
+mod image;
+mod iter;
+mod judge;
+mod manifest;
 pub mod memtable;
+mod merge;
+mod open;
+mod options;
+mod snapshot;
+mod stats;
+mod superversion;
+mod value;
+mod version;
+mod wal;
+mod write;
+
+use std::ops::RangeBounds;
+use std::path::Path;
+use std::sync::Arc;
+
+pub use iter::Iter;
+pub use judge::DroppedTail;
+pub use options::Options;
+pub use snapshot::Snapshot;
+pub use stats::{LevelStats, Stats};
+pub use value::Value;
+pub use write::Durability;
+
+use crate::error::Result;
+use crate::format::batch::WriteBatch;
+use crate::format::table::TableMeta;
+use crate::types::{Level, SeqNo};
+use iter::Bounds;
+
+/// An open store. Share it between threads in an [`Arc`]; every method takes `&self`.
+///
+/// Dropping it closes it without a sync: what was promised is kept, and buffered data stays
+/// buffered. [`Db::close`] syncs and reports errors.
+#[derive(Debug)]
+pub struct Db {
+    core: Arc<core::Core>,
+}
+
+/// What opening found.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// Whether the store was created by this opening.
+    pub created: bool,
+    /// Whether the last writer had closed it (or it was created).
+    pub clean: bool,
+    /// The last operation found.
+    pub last_seqno: SeqNo,
+    /// Logs that were read.
+    pub logs: u64,
+    /// Bytes of log that were replayed into the memtable.
+    pub replayed_bytes: u64,
+    /// Unsynced tails that a crash left unusable; nothing acknowledged as durable was in them.
+    pub dropped: Vec<DroppedTail>,
+}
+
+impl Recovery {
+    fn created() -> Recovery {
+        Recovery { created: true, clean: true, logs: 1, ..Recovery::default() }
+    }
+
+    fn of(image: &image::Image, clean: bool) -> Recovery {
+        let mut dropped = image.verdict.dropped.clone();
+        dropped.extend(image.manifest_tail.clone());
+        Recovery {
+            created: false,
+            clean,
+            last_seqno: image.last_seqno,
+            logs: image.logs.len() as u64,
+            replayed_bytes: image.replayed_bytes,
+            dropped,
+        }
+    }
+}
+
+impl Db {
+    /// Opens the store in `dir` for reading and writing, creating it if the directory is absent or
+    /// empty. [`Options`] has the settings.
+    ///
+    /// # Errors
+    /// As [`Options::open`].
+    pub fn open(dir: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open(dir)
+    }
+
+    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer.
+    ///
+    /// # Errors
+    /// As [`Options::open_read_only`].
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Db> {
+        Options::new().open_read_only(dir)
+    }
+
+    fn open_with(dir: &Path, options: Options) -> Result<Db> {
+        open::open(dir, options).map(|core| Db { core })
+    }
+
+    fn open_read_only_with(dir: &Path, options: Options) -> Result<Db> {
+        open::open_read_only(dir, options).map(|core| Db { core })
+    }
+
+    /// The value of `key`, or none. The value is pinned where it lies, not copied.
+    ///
+    /// # Errors
+    /// [`crate::Error::Corruption`] or [`crate::Error::Io`] when a table that may hold the key
+    /// cannot be read: absence is never guessed. [`crate::Error::InvalidArgument`] for a key that
+    /// is empty or longer than 65,535 bytes.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.core.get(key.as_ref(), None)
+    }
+
+    /// The values of `keys` in their order, all as of one moment.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Value>>> {
+        self.snapshot().multi_get(keys)
+    }
+
+    /// Stores a pair; durable ([`Durability::Sync`]) when it returns.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<SeqNo> {
+        let mut batch = WriteBatch::new();
+        batch.put(key, value);
+        self.write(batch, Durability::Sync)
+    }
+
+    /// Deletes a key, present or not; durable when it returns.
+    ///
+    /// # Errors
+    /// As [`Db::write`].
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<SeqNo> {
+        let mut batch = WriteBatch::new();
+        batch.delete(key);
+        self.write(batch, Durability::Sync)
+    }
+
+    /// Commits a batch, whole or not at all, and returns the sequence number of its last operation.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when a limit is broken, and whatever
+    /// [`crate::Error::Io`] kept the log from growing (a full disk): nothing was written and later
+    /// writes may succeed. After an error in the append or the sync itself the outcome is unknown:
+    /// this and every later write fails, later ones with [`crate::Error::Poisoned`], until the
+    /// store is opened again. A failed background flush is reported by the next write, which
+    /// writes nothing.
+    pub fn write(&self, batch: WriteBatch, durability: Durability) -> Result<SeqNo> {
+        self.core.write(batch, durability)
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// As [`Db::write`]; a failed sync poisons.
+    pub fn sync(&self) -> Result<()> {
+        self.core.sync()
+    }
+
+    /// Writes everything in memory into tables and returns when it is there.
+    ///
+    /// # Errors
+    /// As [`Db::write`]. When it fails, everything is still in the logs.
+    pub fn flush(&self) -> Result<()> {
+        self.core.flush()
+    }
+
+    /// The store as of now, pinned.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::new(&self.core)
+    }
+
+    /// Every pair in key order, as of now.
+    #[must_use]
+    pub fn iter(&self) -> Iter {
+        Iter::new(&self.core, None, Bounds::all())
+    }
+
+    /// The pairs with a key in `range`, as of now.
+    #[must_use]
+    pub fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Iter {
+        Iter::new(&self.core, None, Bounds::range(range))
+    }
+
+    /// The pairs whose key begins with `prefix`, as of now.
+    #[must_use]
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
+        Iter::new(&self.core, None, Bounds::prefix(prefix.as_ref()))
+    }
+
+    /// Figures: levels, memory, logs, syncs.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.core.stats()
+    }
+
+    /// The tables of the tree: L0 newest first, then level by level in key order.
+    #[must_use]
+    pub fn tables(&self) -> Vec<(Level, TableMeta)> {
+        let view = self.core.superversion.load();
+        let levels = (0u8..).zip(&view.version.levels);
+        levels
+            .flat_map(|(level, tables)| {
+                tables.iter().map(move |table| (Level(level), table.meta.clone()))
+            })
+            .collect()
+    }
+
+    /// What opening found.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.core.recovery
+    }
+
+    /// Closes the store: flushes if the next opening would have much to replay, syncs what was
+    /// only buffered, and says in the log that it was closed.
+    ///
+    /// # Errors
+    /// As [`Db::write`]. The store is then closed all the same, and the next opening recovers it.
+    pub fn close(self) -> Result<()> {
+        self.core.close()
+    }
+}
+
+impl Drop for Db {
+    fn drop(&mut self) {
+        self.core.close_quietly();
+    }
+}

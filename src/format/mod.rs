@@ -7,8 +7,10 @@ pub mod coding;
 pub mod edit;
 pub mod filter;
 pub mod frame;
+pub mod header;
 pub mod key;
 pub mod names;
+pub mod state;
 pub mod table;
 
 /// The format version this code writes, and the newest it reads.

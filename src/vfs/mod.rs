@@ -113,3 +113,9 @@ pub fn read_all(file: &dyn File, size_max: u64) -> Result<Vec<u8>> {
     bytes.truncate(read);
     Ok(bytes)
 }
+
+/// The number a lock file's text begins with: its holder's pid.
+fn pid_in(text: &[u8]) -> Option<u32> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    std::str::from_utf8(&text[..digits]).ok()?.parse().ok()
+}

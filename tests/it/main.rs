@@ -1,1 +1,6 @@
-//! The integration tests.
+//! The integration tests: one binary.
+
+mod crash;
+mod history;
+mod model;
+mod tidy;

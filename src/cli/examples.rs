@@ -1,0 +1,92 @@
+//! The examples that each help begins with. A test parses every one.
+
+pub(super) const BEACH: &str = "\
+Examples:
+  beach --db shop put apple 120
+  beach --db shop get apple
+  beach --db shop scan --prefix a
+  beach --db shop dump > shop.ndjson
+  beach tour";
+
+pub(super) const PUT: &str = "\
+Examples:
+  beach --db shop put apple 120
+  beach --db shop put delta -5
+  beach --db shop put photo --value-file beach.jpg
+  printf 'any bytes' | beach --db shop put blob -
+  beach --db shop --enc hex put 00ff 6869";
+
+pub(super) const GET: &str = "\
+Examples:
+  beach --db shop get apple
+  beach --db shop get apple pear plum
+  beach --db shop get --raw photo > beach.jpg
+  beach --db shop --json get apple";
+
+pub(super) const DEL: &str = "\
+Examples:
+  beach --db shop del apple
+  beach --db shop --enc hex del 00ff";
+
+pub(super) const SCAN: &str = "\
+Examples:
+  beach --db shop scan
+  beach --db shop scan --from a --to b --limit 10
+  beach --db shop scan --prefix order: --reverse
+  beach --db shop scan --count
+  beach --db shop scan --keys-only -0 | xargs -0 -n 1 beach --db shop get";
+
+pub(super) const APPLY: &str = "\
+Examples:
+  beach --db shop apply operations.ndjson
+  printf '{\"op\":\"put\",\"key\":\"a\",\"value\":\"1\"}' | beach --db shop apply
+  beach --db shop apply --batch 100 --ack operations.ndjson
+  beach --db shop apply --batch 0 transactions.ndjson  # batches end at {\"op\":\"commit\"}
+
+Operations, one a line:
+  {\"op\":\"put\",\"key\":\"a\",\"value\":\"1\"}
+  {\"op\":\"put\",\"key_b64\":\"AP8=\",\"value_b64\":\"\"}
+  {\"op\":\"del\",\"key\":\"a\"}
+  {\"op\":\"commit\"}";
+
+pub(super) const LOAD: &str = "\
+Examples:
+  beach --db copy load shop.ndjson
+  beach --db shop dump | beach --db copy load -
+  beach --db copy load --format csv prices.csv
+  beach --db copy load --lenient scraped.tsv";
+
+pub(super) const DUMP: &str = "\
+Examples:
+  beach --db shop dump > shop.ndjson
+  beach --db shop dump --format csv > shop.csv
+  beach --db shop dump | beach --db copy load -";
+
+pub(super) const FLUSH: &str = "\
+Examples:
+  beach --db shop flush";
+
+pub(super) const LSM: &str = "\
+Examples:
+  beach --db shop lsm
+  beach --db shop lsm --json";
+
+pub(super) const STATS: &str = "\
+Examples:
+  beach --db shop stats
+  beach --db shop stats --json";
+
+pub(super) const TOUR: &str = "\
+Examples:
+  beach tour
+  beach tour --dir here";
+
+pub(super) const COMPLETIONS: &str = "\
+Examples:
+  beach completions bash > /etc/bash_completion.d/beach
+  beach completions fish > ~/.config/fish/completions/beach.fish";
+
+pub(super) const MAN: &str = "\
+Examples:
+  beach man | man -l -
+  beach man put > beach-put.1";

@@ -1,0 +1,204 @@
+//! The shared heart of an open store.
+//!
+//! Lock order, for whoever takes more than one: `queue` (inside [`super::write`]), `writing`,
+//! `manifest`, `tree`; the snapshot list and the small promises are taken last and alone. Readers
+//! take none of these: they load `superversion`, then `visible`.
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+
+use super::Recovery;
+use super::files::Files;
+use super::iter::known_kind;
+use super::manifest::Manifest;
+use super::memtable::MemtableWriter;
+use super::options::Options;
+use super::snapshot::SnapshotList;
+use super::stats::Counters;
+use super::superversion::{Immutable, SuperVersion};
+use super::value::Value;
+use super::version::{TableSpace, Version};
+use super::wal::Wal;
+use super::write::CommitQueue;
+use crate::error::{Error, Result};
+use crate::format::filter;
+use crate::format::key::{KEY_SIZE_MAX, Trailer};
+use crate::runtime::Worker;
+use crate::types::{FileNumber, SeqNo, ValueKind};
+use crate::vfs::Lock;
+
+pub(super) struct Core {
+    // Constant after open.
+    pub(super) options: Options,
+    pub(super) files: Arc<Files>,
+    pub(super) tables: Arc<TableSpace>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) recovery: Recovery,
+    /// What only a writing handle has.
+    pub(super) writer: Option<WriteSide>,
+
+    // Replaced as a whole, under `tree`.
+    pub(super) superversion: ArcSwap<SuperVersion>,
+    /// Guards replacing the superversion; waited on with `tree_changed`.
+    pub(super) tree: Mutex<()>,
+    pub(super) tree_changed: Condvar,
+
+    /// The last operation that reads see: in the memtable and, if asked, durable, as is every
+    /// operation before it.
+    pub(super) visible: AtomicU64,
+    pub(super) snapshots: SnapshotList,
+}
+
+/// The writing half of a store.
+pub(super) struct WriteSide {
+    pub(super) queue: CommitQueue,
+    /// Guarded by itself: held by the one writer at a time.
+    pub(super) writing: Mutex<Writing>,
+    pub(super) manifest: Mutex<Manifest>,
+    pub(super) poison: Poison,
+    /// What the last background job failed with, until a write or `stats` reports it.
+    pub(super) background_error: Mutex<Option<Error>>,
+    pub(super) worker: OnceLock<Arc<dyn Worker>>,
+    pub(super) next_job: AtomicU64,
+    /// Held until the last handle, snapshot and iterator is gone.
+    pub(super) _lock: Box<dyn Lock>,
+}
+
+/// What the one writer at a time works on.
+pub(super) struct Writing {
+    pub(super) wal: Wal,
+    pub(super) memtable: MemtableWriter,
+    /// The logs that feed the memtable, oldest first; the last is the live one.
+    pub(super) memtable_logs: Vec<FileNumber>,
+    /// The last sequence number given.
+    pub(super) last_seqno: SeqNo,
+}
+
+/// Whether writing has stopped, and why.
+#[derive(Debug, Default)]
+pub(super) struct Poison {
+    set: AtomicBool,
+    reason: Mutex<Option<String>>,
+}
+
+impl Poison {
+    pub(super) fn set(&self, error: &Error) {
+        self.reason.lock().get_or_insert_with(|| error.to_string());
+        self.set.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    pub(super) fn check(&self) -> Result<()> {
+        if !self.is_set() {
+            return Ok(());
+        }
+        let reason = self.reason.lock().clone();
+        Err(Error::Poisoned(reason.unwrap_or_default()))
+    }
+}
+
+impl Core {
+    pub(super) fn visible_seqno(&self) -> SeqNo {
+        SeqNo(self.visible.load(Ordering::Acquire))
+    }
+
+    pub(super) fn write_side(&self) -> Result<&WriteSide> {
+        self.writer.as_ref().ok_or(Error::ReadOnly)
+    }
+
+    /// The newest version of `key` at the snapshot, or at the latest moment.
+    pub(super) fn get(&self, key: &[u8], snapshot: Option<SeqNo>) -> Result<Option<Value>> {
+        check_key(key)?;
+        // First the view, then the sequence number: see `Iter::new`.
+        let view = self.superversion.load();
+        let seqno = snapshot.unwrap_or_else(|| self.visible_seqno());
+        match find(&view, key, seqno)? {
+            Some((trailer, value)) => match known_kind(trailer)? {
+                ValueKind::Put => Ok(Some(value)),
+                ValueKind::Delete => Ok(None),
+            },
+            None => Ok(None),
+        }
+    }
+
+    /// Replaces the superversion by what `change` makes of it.
+    pub(super) fn replace_view(&self, change: impl FnOnce(&SuperVersion) -> SuperVersion) {
+        let _tree = self.tree.lock();
+        let next = change(&self.superversion.load());
+        self.superversion.store(Arc::new(next));
+        self.tree_changed.notify_all();
+    }
+
+    /// Waits until the tree changes or `done`; lets an inline worker work meanwhile.
+    pub(super) fn wait_for_background(&self, done: impl Fn() -> bool) {
+        let worker = self.writer.as_ref().and_then(|writer| writer.worker.get());
+        while !done() {
+            let Some(worker) = worker else { return };
+            worker.wake();
+            if worker.help() {
+                continue;
+            }
+            let mut tree = self.tree.lock();
+            if !done() {
+                // The timeout is only against a worker that died: it must not hang its waiters.
+                self.tree_changed.wait_for(&mut tree, std::time::Duration::from_millis(100));
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("dir", &self.files.dir).finish_non_exhaustive()
+    }
+}
+
+/// Looks in the memtables, newest first, then in the tables: the first version found is the newest.
+fn find(view: &SuperVersion, key: &[u8], seqno: SeqNo) -> Result<Option<(Trailer, Value)>> {
+    let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
+    for memtable in std::iter::once(&view.memtable).chain(immutables) {
+        if let Some((trailer, value)) = memtable.get(key, seqno) {
+            return Ok(Some((trailer, Value::memtable(value))));
+        }
+    }
+    find_in_tables(&view.version, key, seqno)
+}
+
+fn find_in_tables(version: &Version, key: &[u8], seqno: SeqNo) -> Result<Option<(Trailer, Value)>> {
+    let mut hash = None;
+    for file in version.candidates(key) {
+        if file.meta.min_seqno > seqno {
+            continue;
+        }
+        let hash = *hash.get_or_insert_with(|| filter::hash(key));
+        if let Some((trailer, value)) = file.table()?.get(key, seqno, hash)? {
+            return Ok(Some((trailer, Value::block(value))));
+        }
+    }
+    Ok(None)
+}
+
+pub(super) fn check_key(key: &[u8]) -> Result<()> {
+    if key.is_empty() {
+        return Err(Error::InvalidArgument("the key is empty".to_owned()));
+    }
+    if key.len() > KEY_SIZE_MAX {
+        let detail = format!("key has {} bytes, limit is {KEY_SIZE_MAX}", key.len());
+        return Err(Error::InvalidArgument(detail));
+    }
+    Ok(())
+}
+
+impl Immutable {
+    /// The newest log that must stay until this memtable is in a table.
+    pub(super) fn last_log(&self) -> Option<FileNumber> {
+        self.logs.last().copied()
+    }
+}

@@ -1,0 +1,177 @@
+//! Flushing: the oldest immutable memtable becomes an L0 table.
+//!
+//! Order, each step durable before the next: table, directory, manifest edit, the new view; then
+//! the logs may go. A crash in between leaves an orphan table or left-over logs, never a gap.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::core::{Core, WriteSide};
+use super::files::Failure;
+use super::memtable::MemtableIter;
+use super::superversion::{Immutable, SuperVersion};
+use super::version::Version;
+use crate::error::Result;
+use crate::format::edit::{Edit, Reason};
+use crate::format::names;
+use crate::format::table::{Origin, TableMeta};
+use crate::runtime::Step;
+use crate::table::{TableOrigin, TableWriter, WriterOptions};
+use crate::types::{FileNumber, Level};
+
+impl Core {
+    /// One step of the background worker: flushes one memtable, if one waits.
+    pub(super) fn background_step(&self) -> Step {
+        let Ok(side) = self.write_side() else { return Step::Idle };
+        // After an error it waits: the next write reports it and wakes the worker to try again.
+        if side.poison.is_set() || side.has_background_error() {
+            return Step::Idle;
+        }
+        let Some(oldest) = self.superversion.load().immutables.last().cloned() else {
+            return Step::Idle;
+        };
+        match self.flush_one(side, &oldest) {
+            Ok(()) => Step::Worked,
+            Err(failure) => {
+                self.background_failed(side, failure);
+                Step::Idle
+            }
+        }
+    }
+
+    fn background_failed(&self, side: &WriteSide, failure: Failure) {
+        if let Err(error) = side.refused_or_poisoned(Err(failure)) {
+            self.counters.background_errors.add(1);
+            *side.background_error.lock() = Some(error);
+        }
+        let _tree = self.tree.lock();
+        self.tree_changed.notify_all();
+    }
+
+    fn flush_one(&self, side: &WriteSide, immutable: &Arc<Immutable>) -> Result<(), Failure> {
+        let job = side.next_job.fetch_add(1, Ordering::Relaxed);
+        let table = match immutable.memtable.is_empty() {
+            true => None,
+            false => Some(self.write_table(job, immutable).map_err(Failure::Refused)?),
+        };
+        let version = self.install(side, job, immutable, table)?;
+        self.replace_view(|view| SuperVersion {
+            memtable: Arc::clone(&view.memtable),
+            immutables: view
+                .immutables
+                .iter()
+                .filter(|other| !Arc::ptr_eq(other, immutable))
+                .cloned()
+                .collect(),
+            version,
+        });
+        self.after_flush(side, immutable)
+    }
+
+    /// Writes the table, durable with its name.
+    fn write_table(&self, job: u64, immutable: &Immutable) -> Result<TableMeta> {
+        let number = self.files.new_number();
+        let written = self.write_table_file(job, number, immutable);
+        if written.is_err() {
+            // No edit names it yet. If it cannot be removed, the next opening will.
+            let _ = self.files.vfs.remove(&self.files.path(names::table(number)));
+        }
+        written
+    }
+
+    fn write_table_file(
+        &self,
+        job: u64,
+        number: FileNumber,
+        immutable: &Immutable,
+    ) -> Result<TableMeta> {
+        let origin = TableOrigin {
+            store: self.files.store,
+            number,
+            id: self.files.new_id(),
+            level: Level(0),
+            origin: Origin::Flush,
+            job,
+            inputs: immutable.logs.clone(),
+            created_ms: self.files.runtime.now_ms(),
+        };
+        let options =
+            WriterOptions { compression: self.options.compression, ..WriterOptions::default() };
+        let file = self.files.vfs.create(&self.files.table_path(number))?;
+        let mut writer = TableWriter::new(file, options, origin);
+        let mut entries: MemtableIter = immutable.memtable.iter();
+        entries.first();
+        while entries.valid() {
+            let (user, trailer) = entries.key();
+            writer.add(user, trailer, entries.value())?;
+            entries.next();
+        }
+        let meta = writer.finish()?;
+        self.files.sync_dir()?;
+        Ok(meta)
+    }
+
+    /// Makes the table part of the tree and drops the logs it replaces, in one edit.
+    fn install(
+        &self,
+        side: &WriteSide,
+        job: u64,
+        immutable: &Immutable,
+        table: Option<TableMeta>,
+    ) -> Result<Arc<Version>, Failure> {
+        let mut manifest = side.manifest.lock();
+        let mut counters = manifest.state().counters.clone();
+        counters.flushes += 1;
+        counters.flushed_bytes += table.as_ref().map_or(0, |table| table.size);
+        counters.user_bytes += table.as_ref().map_or(0, |table| table.raw_bytes);
+        manifest.append(Edit {
+            reason: Reason::Flush,
+            job,
+            last_seqno: Some(immutable.last_seqno),
+            logs_dropped: immutable.logs.clone(),
+            tables_added: table.into_iter().map(|table| (Level(0), table)).collect(),
+            counters: Some(counters),
+            ..Edit::default()
+        })?;
+        let previous = &self.superversion.load().version;
+        Ok(Arc::new(Version::from_state(manifest.state(), previous, &self.tables)))
+    }
+
+    /// The flush is done; what follows is tidying, and the mark that tells the log of the edit.
+    fn after_flush(&self, side: &WriteSide, immutable: &Immutable) -> Result<(), Failure> {
+        self.counters.flushes.add(1);
+        for log in &immutable.logs {
+            // A log that cannot be removed is left over; the next opening removes it.
+            let _ = self.files.vfs.remove(&self.files.log_path(*log));
+        }
+        // A writer that waits for this very flush holds `writing`; it leaves the mark itself.
+        let Some(mut writing) = side.writing.try_lock() else { return Ok(()) };
+        if let Some(last) = immutable.last_log() {
+            writing.wal.forget_upto(last);
+        }
+        if side.poison.is_set() {
+            return Ok(());
+        }
+        writing.wal.mark().map_err(Failure::Poison)
+    }
+
+    /// Flushes everything written so far and returns when it is in tables.
+    pub(super) fn flush(&self) -> Result<()> {
+        let side = self.write_side()?;
+        side.poison.check()?;
+        {
+            let mut writing = side.writing.lock();
+            side.poison.check()?;
+            side.report_background_error()?;
+            if !writing.memtable.memtable().is_empty() {
+                self.rotate(side, &mut writing)?;
+            }
+        }
+        let flushed = || self.superversion.load().immutables.is_empty();
+        self.wait_for_background(|| {
+            flushed() || side.has_background_error() || side.poison.is_set()
+        });
+        side.poison.check()?;
+        if flushed() { Ok(()) } else { side.report_background_error() }
+    }
+}

@@ -1,0 +1,440 @@
+//! Opening: creating a store, resuming a closed one, recovering an unclosed one.
+//!
+//! Invariants:
+//! - Nothing is written before the lock is held and the directory is known to be ours.
+//! - A clean reopen writes nothing but the pid in LOCK.
+//! - After an unclean end everything replayed is synced, and its end recorded in the manifest edit
+//!   that starts a new log, before the store is served; nothing is appended behind what a crash
+//!   left.
+//! - Left-over files go only after all of that has succeeded.
+
+use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use parking_lot::{Condvar, Mutex};
+
+use super::Recovery;
+use super::core::{Core, Poison, WriteSide, Writing};
+use super::files::{FIRST_FRAME, Failure, Files};
+use super::image::{self, Image, Vacancy};
+use super::manifest::Manifest;
+use super::memtable::Memtable;
+use super::options::Options;
+use super::snapshot::SnapshotList;
+use super::stats::Counters;
+use super::superversion::SuperVersion;
+use super::version::{TableSpace, Version};
+use super::wal::{Resumed, Wal};
+use super::write::CommitQueue;
+use crate::error::{Error, Result};
+use crate::format::FORMAT_VERSION;
+use crate::format::edit::{Edit, Reason, StoreInfo};
+use crate::format::names::{self, FileName};
+use crate::format::state::State;
+use crate::format::table::COMPARATOR;
+use crate::runtime::Step;
+use crate::table::BlockCache;
+use crate::types::{FileNumber, SeqNo, StoreId};
+use crate::vfs::{Access, Fill, Lock, Vfs};
+
+/// Replaying more than this, or this many logs, makes a writing handle flush when it closes, so
+/// that a loop of short processes stays linear.
+const REPLAY_BYTES_MAX: u64 = 1 << 20;
+const LIVE_LOGS_MAX: usize = 4;
+
+/// How often a reader starts again because a writer changed the files meanwhile.
+const READ_ATTEMPTS_MAX: usize = 100;
+
+/// Opens for reading and writing.
+pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
+    let vfs = Arc::clone(&options.vfs);
+    prepare_dir(&*vfs, dir, options.create)?;
+    let pid = format!("{}\n", std::process::id());
+    let lock = vfs.lock(&dir.join(names::LOCK), pid.as_bytes())?;
+    // Only now is what CURRENT says ours to rely on.
+    let core = match image::read_current(&*vfs, dir)? {
+        Some(number) => {
+            let image = image::load(&*vfs, dir, number, Access::ReadWrite)?;
+            resume(dir, options, image, lock)?
+        }
+        None => {
+            check_free(&*vfs, dir)?;
+            create(dir, options, lock)?
+        }
+    };
+    let core = Arc::new(core);
+    start_worker(&core);
+    core.flush_if_many_logs();
+    Ok(core)
+}
+
+/// Opens for reading: no lock, nothing written. What looks wrong counts only if a second reading
+/// shows exactly the same, since a writer may be at work.
+pub(super) fn open_read_only(dir: &Path, options: Options) -> Result<Arc<Core>> {
+    let mut seen = None;
+    for _ in 0..READ_ATTEMPTS_MAX {
+        match read_image(&*options.vfs, dir) {
+            Ok(image) => return Ok(Arc::new(read_core(dir, options, image))),
+            Err(Error::Corruption(found)) if seen.as_ref() != Some(&found) => seen = Some(found),
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Error::Moved { path: dir.join(names::CURRENT) })
+}
+
+fn read_image(vfs: &dyn Vfs, dir: &Path) -> Result<Image> {
+    match image::read_current(vfs, dir)? {
+        Some(number) => image::load(vfs, dir, number, Access::Read),
+        None => {
+            let no_store =
+                |detail: &str| Err(Error::NoStore { path: dir.into(), detail: detail.into() });
+            if !vfs.exists(dir)? {
+                return no_store("no such directory");
+            }
+            image::vacancy(vfs, dir)?;
+            no_store("it has no CURRENT")
+        }
+    }
+}
+
+/// Makes sure there is a directory that holds a store or may hold one; creates it if asked to.
+fn prepare_dir(vfs: &dyn Vfs, dir: &Path, create: bool) -> Result<()> {
+    if !vfs.exists(dir)? {
+        if !create {
+            let detail = "no such directory".to_owned();
+            return Err(Error::NoStore { path: dir.to_owned(), detail });
+        }
+        return create_dir(vfs, dir);
+    }
+    if image::read_current(vfs, dir)?.is_none() {
+        if !create {
+            image::vacancy(vfs, dir)?;
+            let detail = "it has no CURRENT".to_owned();
+            return Err(Error::NoStore { path: dir.to_owned(), detail });
+        }
+        check_free(vfs, dir)?;
+    }
+    Ok(())
+}
+
+/// Creates the directory and makes its name, and those of the ones above it, durable.
+fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    let mut made = Vec::new();
+    for ancestor in dir.ancestors() {
+        if ancestor.as_os_str().is_empty() || vfs.exists(ancestor)? {
+            break;
+        }
+        made.push(ancestor);
+    }
+    vfs.create_dir_all(dir)?;
+    for path in made {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        vfs.sync_dir(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
+}
+
+fn check_free(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+    match image::vacancy(vfs, dir)? {
+        Vacancy::Free => Ok(()),
+        Vacancy::Taken(name) => {
+            let detail = format!("it holds other files ({name}) and no CURRENT");
+            Err(Error::NoStore { path: dir.to_owned(), detail })
+        }
+    }
+}
+
+/// The first number above those of a half-made store.
+fn first_number(vfs: &dyn Vfs, dir: &Path) -> Result<FileNumber> {
+    let names = vfs.list(dir)?;
+    let seen = names.iter().filter_map(|name| names::parse(name).number());
+    Ok(FileNumber(seen.map(|number| number.0.saturating_add(1)).max().unwrap_or(1)))
+}
+
+fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
+    let store = StoreId(options.runtime.random_u64());
+    let next = first_number(&*options.vfs, dir)?;
+    let files = Arc::new(Files::new(&options, dir, store, next));
+    let counters = Arc::new(Counters::default());
+    // It will see syncs, or stay small: zeros pay.
+    let log = files.create_log(Fill::Zeros)?;
+    let first = Edit {
+        reason: Reason::Create,
+        store: Some(StoreInfo {
+            id: store,
+            comparator: COMPARATOR.to_owned(),
+            format_version: FORMAT_VERSION,
+        }),
+        last_seqno: Some(SeqNo::ZERO),
+        logs_added: vec![log.0.clone()],
+        ..Edit::default()
+    };
+    let manifest = plain(Manifest::create(&files, first, options.manifest_size))?;
+    let mut wal = Wal::fresh(&files, &counters, log);
+    wal.mark()?;
+    remove_left_over(&files, manifest.state(), manifest.position().0)?;
+    let (memtable, memtable_writer) = Memtable::new();
+    let writing = Writing {
+        memtable_logs: vec![wal.number()],
+        wal,
+        memtable: memtable_writer,
+        last_seqno: SeqNo::ZERO,
+    };
+    let side = write_side(manifest, writing, lock);
+    Ok(core(options, files, counters, Some(side), memtable, &State::default(), Recovery::created()))
+}
+
+fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Result<Core> {
+    let next = image.next_number();
+    let files = Arc::new(Files::new(&options, dir, image.store.id, next));
+    let counters = Arc::new(Counters::default());
+    let clean = image.is_clean();
+    let recovery = Recovery::of(&image, clean);
+    let mut manifest = Manifest::resume(
+        &files,
+        Arc::clone(&image.manifest_file),
+        &image.manifest_header,
+        image.state.clone(),
+        image.manifest_end,
+        options.manifest_size,
+    );
+    let wal = if clean {
+        resume_clean(&files, &counters, &image)?
+    } else {
+        recover(&files, &counters, &mut manifest, &image)?
+    };
+    remove_left_over(&files, manifest.state(), manifest.position().0)?;
+    let state = manifest.state().clone();
+    let writing = Writing {
+        memtable_logs: state.logs.keys().copied().collect(),
+        wal,
+        memtable: image.memtable_writer,
+        last_seqno: image.last_seqno,
+    };
+    let side = write_side(manifest, writing, lock);
+    Ok(core(options, files, counters, Some(side), image.memtable, &state, recovery))
+}
+
+/// Goes on in the log that was closed, as if it had not been.
+fn resume_clean(files: &Arc<Files>, counters: &Arc<Counters>, image: &Image) -> Result<Wal> {
+    let Some((live, older)) = image.logs.split_last() else {
+        // `is_clean` looked at the last log.
+        return Err(Error::corruption(&files.dir, None, "a closed store without a log"));
+    };
+    let scan = &live.facts.scan;
+    // A promise in the live log speaks for the older ones too.
+    let unsynced: Vec<_> = older
+        .iter()
+        .filter(|log| log.facts.settled.is_none() && scan.promised == 0)
+        .map(|log| (log.meta.number, Arc::clone(&log.file)))
+        .collect();
+    let at = Resumed {
+        end: scan.valid_end,
+        synced_upto: scan.promised,
+        dirty: !unsynced.is_empty() || live.records_end > scan.promised,
+        unsynced,
+    };
+    Ok(Wal::resume(files, counters, (live.meta.clone(), Arc::clone(&live.file)), at))
+}
+
+/// Makes what was replayed durable and begins a new log behind it.
+fn recover(
+    files: &Arc<Files>,
+    counters: &Arc<Counters>,
+    manifest: &mut Manifest,
+    image: &Image,
+) -> Result<Wal> {
+    let unsettled: Vec<_> = image.logs.iter().filter(|log| log.facts.settled.is_none()).collect();
+    for log in &unsettled {
+        log.file.sync()?;
+    }
+    if image.manifest_tail.is_some() {
+        manifest.distrust_tail();
+    } else {
+        manifest.sync_replayed()?;
+    }
+    let log = files.create_log(Fill::Zeros)?;
+    let mut edit =
+        Edit { reason: Reason::Recovery, logs_added: vec![log.0.clone()], ..Edit::default() };
+    for (index, open) in image.logs.iter().enumerate() {
+        let number = open.meta.number;
+        match (open.facts.settled, index < image.verdict.live) {
+            (Some(_), _) => {}
+            // It never held a record: an opening that wrote nothing left it.
+            (None, true) if open.records_end == 0 => edit.logs_dropped.push(number),
+            (None, true) => edit.logs_ended.push((number, open.facts.scan.valid_end)),
+            // Behind the first hole nothing counts, but its bytes stay until the flush.
+            (None, false) => edit.logs_ended.push((number, FIRST_FRAME)),
+        }
+    }
+    plain(manifest.append(edit))?;
+    let mut wal = Wal::fresh(files, counters, log);
+    wal.mark()?;
+    Ok(wal)
+}
+
+/// A failure while opening is an error either way: there is no handle to poison.
+fn plain<T>(result: Result<T, Failure>) -> Result<T> {
+    result.map_err(|failure| match failure {
+        Failure::Refused(error) | Failure::Poison(error) => error,
+    })
+}
+
+/// Removes files of ours that no edit names: tables and manifests of interrupted jobs, dropped
+/// logs, a half-written CURRENT. Older manifests are history; what is not ours stays.
+fn remove_left_over(files: &Files, state: &State, manifest: FileNumber) -> Result<()> {
+    for name in files.vfs.list(&files.dir)? {
+        let left_over = match names::parse(&name) {
+            FileName::Table(number) => !state.tables().any(|(_, table)| table.number == number),
+            FileName::Log(number) => {
+                !state.logs.contains_key(&number)
+                    && image::log_is_left_over(&*files.vfs, &files.path(&name), files.store)?
+            }
+            // Older ones are history, but a store that was just made has none.
+            FileName::Manifest(number) => {
+                number > manifest || number < manifest && state.lineage.is_none()
+            }
+            FileName::CurrentTemp => true,
+            FileName::Current | FileName::Lock | FileName::Other => false,
+        };
+        if left_over {
+            files.vfs.remove(&files.path(&name))?;
+        }
+    }
+    Ok(())
+}
+
+fn write_side(manifest: Manifest, writing: Writing, lock: Box<dyn Lock>) -> WriteSide {
+    let edits = manifest.state().edits;
+    WriteSide {
+        queue: CommitQueue::default(),
+        writing: Mutex::new(writing),
+        manifest: Mutex::new(manifest),
+        poison: Poison::default(),
+        background_error: Mutex::new(None),
+        worker: OnceLock::new(),
+        // Every job makes an edit, so the count of edits is above every job so far.
+        next_job: AtomicU64::new(edits + 1),
+        _lock: lock,
+    }
+}
+
+fn read_core(dir: &Path, options: Options, image: Image) -> Core {
+    let next = image.next_number();
+    let files = Arc::new(Files::new(&options, dir, image.store.id, next));
+    let recovery = Recovery::of(&image, image.is_clean());
+    let counters = Arc::new(Counters::default());
+    core(options, files, counters, None, image.memtable, &image.state, recovery)
+}
+
+fn core(
+    options: Options,
+    files: Arc<Files>,
+    counters: Arc<Counters>,
+    writer: Option<WriteSide>,
+    memtable: Arc<Memtable>,
+    state: &State,
+    recovery: Recovery,
+) -> Core {
+    let tables = Arc::new(TableSpace {
+        vfs: Arc::clone(&files.vfs),
+        dir: files.dir.clone(),
+        cache: Arc::new(BlockCache::new(options.cache_size)),
+        read_only: writer.is_none(),
+    });
+    let version = Arc::new(Version::from_state(state, &Version::default(), &tables));
+    let visible = AtomicU64::new(recovery.last_seqno.0);
+    let view = SuperVersion { memtable, immutables: Vec::new(), version };
+    Core {
+        options,
+        files,
+        tables,
+        counters,
+        recovery,
+        writer,
+        superversion: ArcSwap::from_pointee(view),
+        tree: Mutex::new(()),
+        tree_changed: Condvar::new(),
+        visible,
+        snapshots: SnapshotList::default(),
+    }
+}
+
+fn start_worker(core: &Arc<Core>) {
+    let Some(side) = &core.writer else { return };
+    let weak = Arc::downgrade(core);
+    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.background_step());
+    let worker = core.files.runtime.spawn("beachdb-flush", Box::new(step));
+    // Set once, here.
+    let _ = side.worker.set(worker);
+}
+
+impl Core {
+    /// Whether the next opening would have too much to replay, so that closing should flush.
+    fn should_flush(&self, side: &WriteSide) -> bool {
+        let logs = side.writing.lock().memtable_logs.len();
+        self.recovery.replayed_bytes > REPLAY_BYTES_MAX || logs >= LIVE_LOGS_MAX
+    }
+
+    /// After many unclean ends in a row nobody may come to close the store and flush.
+    fn flush_if_many_logs(&self) {
+        let Some(side) = &self.writer else { return };
+        let mut writing = side.writing.lock();
+        if self.recovery.clean || writing.memtable_logs.len() <= LIVE_LOGS_MAX {
+            return;
+        }
+        if let Err(error) = self.rotate(side, &mut writing) {
+            *side.background_error.lock() = Some(error);
+        }
+    }
+
+    /// Flushes if the next opening would have much to replay, syncs, and closes.
+    pub(super) fn close(&self) -> Result<()> {
+        let Some(side) = &self.writer else { return Ok(()) };
+        side.poison.check()?;
+        let closed = self.close_flushed(side);
+        if let Err(error) = &closed {
+            // Dropping the handle must not mark as clean what could not be closed.
+            side.poison.set(error);
+        }
+        closed
+    }
+
+    fn close_flushed(&self, side: &WriteSide) -> Result<()> {
+        if self.should_flush(side) {
+            self.flush()?;
+        }
+        self.sync()?;
+        self.finish(side)
+    }
+
+    /// Closes without a sync: what was promised is kept, buffered data stays buffered.
+    pub(super) fn close_quietly(&self) {
+        if let Some(side) = &self.writer {
+            // After an error the log is left as it is, and the next opening recovers.
+            let _ = self.finish(side);
+        }
+    }
+
+    /// Lets the worker come to rest and says in the log that it was closed.
+    fn finish(&self, side: &WriteSide) -> Result<()> {
+        if let Some(worker) = side.worker.get() {
+            worker.stop();
+        }
+        let mut writing = side.writing.lock();
+        side.poison.check()?;
+        if let Some(error) = side.background_error.lock().clone() {
+            return Err(error);
+        }
+        // After a failed job the next opening had better look at everything.
+        if !writing.wal.touched() || self.counters.background_errors.get() > 0 {
+            return Ok(());
+        }
+        let closed = writing.wal.close();
+        // Whatever happens now, this handle writes no more.
+        side.poison.set(&Error::Poisoned("the store was closed".to_owned()));
+        closed
+    }
+}

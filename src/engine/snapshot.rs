@@ -1,0 +1,118 @@
+//! Snapshots: pinned sequence numbers.
+
+use std::collections::BTreeMap;
+use std::ops::RangeBounds;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::core::Core;
+use super::iter::{Bounds, Iter};
+use super::value::Value;
+use crate::error::Result;
+use crate::types::SeqNo;
+
+/// The pinned sequence numbers, with how often each is pinned.
+#[derive(Debug, Default)]
+pub(super) struct SnapshotList {
+    pinned: Mutex<BTreeMap<SeqNo, usize>>,
+}
+
+impl SnapshotList {
+    /// Pins the visible sequence number. It is read with the list locked, so that whoever reads the
+    /// list afterwards sees either the pin or a visible number at or below it.
+    fn pin(&self, visible: &AtomicU64) -> SeqNo {
+        let mut pinned = self.pinned.lock();
+        let seqno = SeqNo(visible.load(Ordering::Acquire));
+        *pinned.entry(seqno).or_default() += 1;
+        seqno
+    }
+
+    fn unpin(&self, seqno: SeqNo) {
+        let mut pinned = self.pinned.lock();
+        if let Some(count) = pinned.get_mut(&seqno) {
+            *count -= 1;
+            if *count == 0 {
+                pinned.remove(&seqno);
+            }
+        }
+    }
+
+    /// How many snapshots are held, and the oldest.
+    pub(super) fn summary(&self) -> (usize, Option<SeqNo>) {
+        let pinned = self.pinned.lock();
+        (pinned.values().sum(), pinned.keys().next().copied())
+    }
+}
+
+/// The store as it was at one moment: stable through every later write, flush and compaction.
+///
+/// It sees whole batches only. Holding one keeps the versions it can see from being dropped.
+#[derive(Debug)]
+pub struct Snapshot {
+    core: Arc<Core>,
+    seqno: SeqNo,
+}
+
+impl Snapshot {
+    pub(super) fn new(core: &Arc<Core>) -> Snapshot {
+        let seqno = core.snapshots.pin(&core.visible);
+        Snapshot { core: Arc::clone(core), seqno }
+    }
+
+    /// The last operation it sees.
+    #[must_use]
+    pub fn seqno(&self) -> SeqNo {
+        self.seqno
+    }
+
+    /// The value of `key` at this snapshot, or none.
+    ///
+    /// # Errors
+    /// As [`super::Db::get`].
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        self.core.get(key.as_ref(), Some(self.seqno))
+    }
+
+    /// The values of `keys` at this snapshot, in their order.
+    ///
+    /// # Errors
+    /// As [`super::Db::get`].
+    pub fn multi_get<K: AsRef<[u8]>>(
+        &self,
+        keys: impl IntoIterator<Item = K>,
+    ) -> Result<Vec<Option<Value>>> {
+        keys.into_iter().map(|key| self.get(key)).collect()
+    }
+
+    /// Every pair, in key order.
+    #[must_use]
+    pub fn iter(&self) -> Iter {
+        self.iter_within(Bounds::all())
+    }
+
+    /// The pairs with a key in `range`.
+    #[must_use]
+    pub fn range<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Iter {
+        self.iter_within(Bounds::range(range))
+    }
+
+    /// The pairs whose key begins with `prefix`.
+    #[must_use]
+    pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
+        self.iter_within(Bounds::prefix(prefix.as_ref()))
+    }
+
+    fn iter_within(&self, bounds: Bounds) -> Iter {
+        // The iterator pins the files as they are now, with every version this snapshot sees, so it
+        // may outlive it.
+        Iter::new(&self.core, Some(self.seqno), bounds)
+    }
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        self.core.snapshots.unpin(self.seqno);
+    }
+}

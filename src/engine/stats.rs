@@ -1,0 +1,147 @@
+//! Counters, and the figures of a store as its user sees them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::core::Core;
+use super::files::FIRST_FRAME;
+use crate::types::{FileNumber, Level, SeqNo};
+
+/// A number that only rises. Relaxed: it is for people, nothing depends on its order.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, count: u64) {
+        self.0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What a handle has done since it was opened.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    pub(super) writes: Counter,
+    pub(super) wal_bytes: Counter,
+    pub(super) flushes: Counter,
+    pub(super) background_errors: Counter,
+    syncs: Counter,
+    sync_us: Counter,
+}
+
+impl Counters {
+    pub(super) fn sync(&self, us: u64) {
+        self.syncs.add(1);
+        self.sync_us.add(us);
+    }
+}
+
+/// The tables of one level, added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LevelStats {
+    /// Tables.
+    pub tables: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+    /// Entries, tombstones included.
+    pub entries: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Bytes of keys and values before compression.
+    pub raw_bytes: u64,
+}
+
+/// The figures of a store at one moment.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// By level, L0 first.
+    pub levels: [LevelStats; Level::COUNT],
+    /// The last operation that reads see.
+    pub last_seqno: SeqNo,
+    /// Entries in the memtable and those waiting to be flushed.
+    pub memtable_entries: u64,
+    /// Bytes they take.
+    pub memtable_bytes: u64,
+    /// Memtables waiting to be flushed.
+    pub immutable_memtables: u64,
+    /// Logs the store needs, and their preallocated bytes; only a writing handle knows.
+    pub logs: Option<(u64, u64)>,
+    /// The manifest and its synced bytes; only a writing handle knows.
+    pub manifest: Option<(FileNumber, u64)>,
+    /// Bytes of table blocks kept in memory.
+    pub cache_bytes: u64,
+    /// Operations written through this handle.
+    pub writes: u64,
+    /// Bytes appended to logs by this handle.
+    pub wal_bytes: u64,
+    /// Log syncs by this handle.
+    pub syncs: u64,
+    /// Microseconds spent in them.
+    pub sync_us: u64,
+    /// Memtables flushed by this handle.
+    pub flushes: u64,
+    /// Memtables flushed in the store's life; only a writing handle knows.
+    pub flushes_ever: Option<u64>,
+    /// Background jobs that failed in this handle.
+    pub background_errors: u64,
+    /// What the last one failed with, if no write has reported it yet.
+    pub background_error: Option<String>,
+    /// Snapshots held.
+    pub snapshots: u64,
+    /// The oldest of them.
+    pub oldest_snapshot: Option<SeqNo>,
+}
+
+impl Core {
+    pub(super) fn stats(&self) -> Stats {
+        let view = self.superversion.load();
+        let mut stats = Stats {
+            last_seqno: self.visible_seqno(),
+            immutable_memtables: view.immutables.len() as u64,
+            cache_bytes: self.tables.cache.size(),
+            writes: self.counters.writes.get(),
+            wal_bytes: self.counters.wal_bytes.get(),
+            syncs: self.counters.syncs.get(),
+            sync_us: self.counters.sync_us.get(),
+            flushes: self.counters.flushes.get(),
+            background_errors: self.counters.background_errors.get(),
+            ..Stats::default()
+        };
+        let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
+        for memtable in std::iter::once(&view.memtable).chain(immutables) {
+            stats.memtable_entries += memtable.entries();
+            stats.memtable_bytes += memtable.size_bytes();
+        }
+        for (level, tables) in stats.levels.iter_mut().zip(&view.version.levels) {
+            for table in tables {
+                level.tables += 1;
+                level.bytes += table.meta.size;
+                level.entries += table.meta.entries;
+                level.tombstones += table.meta.tombstones;
+                level.raw_bytes += table.meta.raw_bytes;
+            }
+        }
+        let (snapshots, oldest) = self.snapshots.summary();
+        (stats.snapshots, stats.oldest_snapshot) = (snapshots as u64, oldest);
+        self.writer_stats(&mut stats);
+        stats
+    }
+
+    fn writer_stats(&self, stats: &mut Stats) {
+        let Some(side) = &self.writer else { return };
+        stats.background_error =
+            side.background_error.lock().as_ref().map(|error| error.to_string());
+        let manifest = side.manifest.lock();
+        let logs = manifest.state().logs.values();
+        stats.logs = Some((
+            logs.len() as u64,
+            logs.map(|log| log.end.map_or(log.meta.size, |end| end.max(FIRST_FRAME))).sum(),
+        ));
+        stats.manifest = Some(manifest.position());
+        stats.flushes_ever = Some(manifest.state().counters.flushes);
+    }
+}

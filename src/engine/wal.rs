@@ -1,0 +1,235 @@
+//! The write-ahead log as the engine keeps it: the live segment, and older ones that may still
+//! hold bytes only the kernel has.
+//!
+//! Invariants:
+//! - Every acknowledged record lies within the size that the durable manifest gives its log.
+//! - `synced_upto` is a promise: everything before it in this log, and everything in all older
+//!   logs, is on stable storage. It is 0 until the first sync.
+//! - After a sync a mark is appended before anything is acknowledged. It is not synced itself: a
+//!   kill keeps it, and after a power loss the records speak for themselves.
+//! - A failed write or sync is never retried: the caller poisons the store.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::Mutex;
+
+use super::files::{FIRST_FRAME, Failure, Files};
+use super::manifest::Manifest;
+use super::stats::Counters;
+use crate::error::Result;
+use crate::format::edit::{Edit, LogMeta, Reason};
+use crate::format::frame::{self, ClosePayload, EndPayload, Kind, MarkPayload};
+use crate::record::Writer;
+use crate::types::{FileNumber, SeqNo};
+use crate::vfs::{File, Fill};
+
+/// Room kept for the frames that follow the last record: marks, the end, the pair of closes.
+const TAIL_ROOM: u64 = 512;
+
+/// A log that grows by more than this at once would make a writer wait for the zeros.
+const ZEROS_STEP_MAX: u64 = 1 << 20;
+
+#[derive(Debug)]
+pub(super) struct Wal {
+    files: Arc<Files>,
+    counters: Arc<Counters>,
+    meta: LogMeta,
+    file: Arc<dyn File>,
+    writer: Writer,
+    synced_upto: u64,
+    /// Syncs in this segment: tells whether zero-filling pays.
+    syncs: u64,
+    /// Older logs whose bytes may not be on stable storage, oldest first.
+    unsynced: Vec<(FileNumber, Arc<dyn File>)>,
+    /// Whether frames were written since the log was opened.
+    touched: bool,
+    /// Whether something acknowledged may not be on stable storage.
+    dirty: bool,
+}
+
+/// Where a log that was read stands.
+#[derive(Debug)]
+pub(super) struct Resumed {
+    /// Where the next frame goes.
+    pub(super) end: u64,
+    /// What its frames promise.
+    pub(super) synced_upto: u64,
+    /// Whether it or an older log holds records beyond its promises.
+    pub(super) dirty: bool,
+    /// Older logs whose bytes may not be on stable storage, oldest first.
+    pub(super) unsynced: Vec<(FileNumber, Arc<dyn File>)>,
+}
+
+impl Wal {
+    /// A log that was just created.
+    pub(super) fn fresh(
+        files: &Arc<Files>,
+        counters: &Arc<Counters>,
+        (meta, file): (LogMeta, Arc<dyn File>),
+    ) -> Wal {
+        let at = Resumed { end: FIRST_FRAME, synced_upto: 0, dirty: false, unsynced: Vec::new() };
+        Wal::resume(files, counters, (meta, file), at)
+    }
+
+    /// Goes on in a log that was read.
+    pub(super) fn resume(
+        files: &Arc<Files>,
+        counters: &Arc<Counters>,
+        (meta, file): (LogMeta, Arc<dyn File>),
+        at: Resumed,
+    ) -> Wal {
+        if at.synced_upto > 0 {
+            *files.promises.log.lock() = Some((meta.number, at.synced_upto));
+        }
+        Wal {
+            files: Arc::clone(files),
+            counters: Arc::clone(counters),
+            writer: Writer::new(Arc::clone(&file), meta.id, at.end),
+            meta,
+            file,
+            synced_upto: at.synced_upto,
+            syncs: 0,
+            unsynced: at.unsynced,
+            touched: false,
+            dirty: at.dirty,
+        }
+    }
+
+    pub(super) fn number(&self) -> FileNumber {
+        self.meta.number
+    }
+
+    pub(super) fn touched(&self) -> bool {
+        self.touched
+    }
+
+    /// Whether something acknowledged may not be on stable storage.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    /// Makes sure that records of `size` bytes in all have room that the manifest knows of.
+    pub(super) fn reserve(&mut self, size: u64, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
+        let needed = self.writer.end() + size + TAIL_ROOM;
+        if needed <= self.meta.size {
+            return Ok(());
+        }
+        let fill = self.fill();
+        let step = match fill {
+            Fill::Zeros => self.meta.size.min(ZEROS_STEP_MAX),
+            Fill::Reserve => 3 * self.meta.size,
+        };
+        let grown = needed.max(self.meta.size + step).next_multiple_of(4096);
+        self.file.allocate(grown, fill).map_err(Failure::Refused)?;
+        // The size must be durable before the manifest relies on it.
+        self.file.sync().map_err(Failure::Poison)?;
+        let edit = Edit {
+            reason: Reason::Grow,
+            logs_grown: vec![(self.meta.number, grown)],
+            ..Edit::default()
+        };
+        manifest.lock().append(edit)?;
+        self.meta.size = grown;
+        Ok(())
+    }
+
+    /// Overwriting zeros makes each sync about twice as fast, but the zeros are bytes written too:
+    /// worth it where syncs are frequent, wasted on a bulk load.
+    fn fill(&self) -> Fill {
+        let frequent = self.syncs * (64 << 10) >= self.writer.end();
+        if frequent { Fill::Zeros } else { Fill::Reserve }
+    }
+
+    /// Adds a batch's record to what [`Wal::write`] will write.
+    pub(super) fn push_batch(&mut self, first: SeqNo, batch: &[u8]) {
+        self.dirty = true;
+        self.writer.push(Kind::Batch, self.synced_upto, &[&first.0.to_le_bytes(), batch]);
+    }
+
+    /// Bytes that a batch of `size` encoded bytes takes in the log.
+    pub(super) fn record_size(size: u64) -> u64 {
+        frame::FRAME_OVERHEAD as u64 + 8 + size
+    }
+
+    /// Hands everything pushed to the kernel with one write, and a mark with it if one is due.
+    pub(super) fn write(&mut self) -> Result<()> {
+        if self.files.promises.mark_due.swap(false, Ordering::AcqRel) {
+            self.push_mark();
+        }
+        self.write_pushed()
+    }
+
+    fn write_pushed(&mut self) -> Result<()> {
+        self.touched = true;
+        self.counters.wal_bytes.add(self.writer.pending_size() as u64);
+        self.writer.write()
+    }
+
+    /// Makes everything written durable, older logs first, and leaves a mark that says so.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        let started = self.files.runtime.monotonic_us();
+        for (_, file) in &self.unsynced {
+            file.sync()?;
+        }
+        self.unsynced.clear();
+        self.file.sync()?;
+        self.counters.sync(self.files.runtime.monotonic_us().saturating_sub(started));
+        self.syncs += 1;
+        self.dirty = false;
+        self.synced_upto = self.writer.end();
+        *self.files.promises.log.lock() = Some((self.meta.number, self.synced_upto));
+        self.mark()
+    }
+
+    /// Appends a mark: what is durable of this log and of the manifest.
+    pub(super) fn mark(&mut self) -> Result<()> {
+        self.files.promises.mark_due.store(false, Ordering::Release);
+        self.push_mark();
+        self.write_pushed()
+    }
+
+    fn push_mark(&mut self) {
+        let (manifest, manifest_synced) = *self.files.promises.manifest.lock();
+        let mark = MarkPayload { manifest, manifest_synced };
+        self.writer.push(Kind::Mark, self.synced_upto, &[&mark.encode()]);
+    }
+
+    /// Ends this log and goes on in a new one.
+    pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
+        let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
+        let edit =
+            Edit { reason: Reason::Rotate, logs_added: vec![meta.clone()], ..Edit::default() };
+        // If this fails the new file stays: the edit may be durable all the same.
+        manifest.lock().append(edit)?;
+        self.end().map_err(Failure::Poison)?;
+        self.unsynced.push((self.meta.number, Arc::clone(&self.file)));
+        self.writer = Writer::new(Arc::clone(&file), meta.id, FIRST_FRAME);
+        (self.meta, self.file) = (meta, file);
+        (self.synced_upto, self.syncs) = (0, 0);
+        *self.files.promises.log.lock() = None;
+        self.mark().map_err(Failure::Poison)
+    }
+
+    fn end(&mut self) -> Result<()> {
+        let end = EndPayload { log_end: self.writer.end() };
+        self.writer.push(Kind::End, self.synced_upto, &[&end.encode()]);
+        // Nothing may follow it, so a mark that is due goes into the next log.
+        self.write_pushed()
+    }
+
+    /// Forgets older logs up to `number`: their content is in durable tables.
+    pub(super) fn forget_upto(&mut self, number: FileNumber) {
+        self.unsynced.retain(|(log, _)| *log > number);
+    }
+
+    /// Says, twice, that the log was closed here, and how long the manifest is.
+    pub(super) fn close(&mut self) -> Result<()> {
+        let (manifest, manifest_synced) = *self.files.promises.manifest.lock();
+        let close = ClosePayload { log_end: self.writer.end(), manifest, manifest_synced };
+        self.files.promises.mark_due.store(false, Ordering::Release);
+        self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
+        self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
+        self.write_pushed()
+    }
+}

@@ -1,0 +1,345 @@
+//! The write path: a queue of waiting writers, one leader, one log append, one sync.
+//!
+//! Invariants:
+//! - Batches are committed in order of arrival; a group is whatever waited when its leader began.
+//!   While one group is in its sync the next one forms; nobody waits on purpose.
+//! - In a group: log first, sync if anyone asked, then memtable, then the visible sequence number,
+//!   then the answers. A failed leader fails its whole group.
+//! - A failure before the log was touched refuses the group and leaves the store writable. A failed
+//!   append or sync poisons it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::core::{Core, WriteSide, Writing};
+use super::files::Failure;
+use super::image::insert_batch;
+use super::memtable::Memtable;
+use super::superversion::{Immutable, SuperVersion};
+use super::wal::Wal;
+use crate::error::{Error, Result};
+use crate::format::batch::WriteBatch;
+use crate::types::SeqNo;
+
+/// When a write returns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// When its record is on stable storage: it survives a power loss.
+    #[default]
+    Sync,
+    /// When its record is with the kernel: it survives the end of the process, however it ends. A
+    /// power loss may take what was written since the last sync, always a suffix, never half a
+    /// batch.
+    Buffered,
+}
+
+/// Encoded bytes of the batches that share one append: more would make the first of them wait.
+const GROUP_SIZE_MAX: usize = 4 << 20;
+
+/// One batch on its way.
+struct Request {
+    batch: WriteBatch,
+    durability: Durability,
+}
+
+/// A writer that waits for another to commit its batch, or to hand it the lead.
+struct Ticket {
+    state: Mutex<TicketState>,
+    changed: Condvar,
+}
+
+enum TicketState {
+    Waiting(Option<Request>),
+    /// The leader before has finished and this one's turn has come.
+    Leading(Option<Request>),
+    Done(Result<SeqNo>),
+}
+
+/// The writers that wait, in order of arrival.
+#[derive(Default)]
+pub(super) struct CommitQueue {
+    state: Mutex<QueueState>,
+}
+
+#[derive(Default)]
+struct QueueState {
+    /// Somebody is committing a group.
+    led: bool,
+    waiting: VecDeque<Arc<Ticket>>,
+}
+
+impl Core {
+    /// Commits a batch and returns the sequence number of its last operation.
+    pub(super) fn write(&self, batch: WriteBatch, durability: Durability) -> Result<SeqNo> {
+        let side = self.write_side()?;
+        batch.check().map_err(Error::InvalidArgument)?;
+        side.poison.check()?;
+        if batch.is_empty() {
+            return self.write_nothing(durability);
+        }
+        let request = Request { batch, durability };
+        let (request, followers) = match side.queue.enter(request) {
+            Entered::Lead(request) => (request, Vec::new()),
+            Entered::Wait(ticket) => match ticket.wait() {
+                Turn::Lead(request) => (request, side.queue.gather()),
+                Turn::Done(result) => return result,
+            },
+        };
+        let result = self.commit(side, &request, &followers);
+        side.queue.leave();
+        result
+    }
+
+    /// An empty batch writes no record; asked to be durable, it still is a sync.
+    fn write_nothing(&self, durability: Durability) -> Result<SeqNo> {
+        let seqno = self.visible_seqno();
+        match durability {
+            Durability::Sync => self.sync().map(|()| seqno),
+            Durability::Buffered => Ok(seqno),
+        }
+    }
+
+    /// Makes everything written so far durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        let side = self.write_side()?;
+        side.poison.check()?;
+        let mut writing = side.writing.lock();
+        if !writing.wal.is_dirty() {
+            return side.poison.check();
+        }
+        side.synced(writing.wal.sync())
+    }
+
+    /// Commits the leader's batch and its followers', and answers the followers.
+    fn commit(&self, side: &WriteSide, own: &Request, followers: &[Arc<Ticket>]) -> Result<SeqNo> {
+        let requests: Vec<Request> =
+            followers.iter().filter_map(|ticket| ticket.take_request()).collect();
+        let mut group: Vec<&Request> = Vec::with_capacity(1 + requests.len());
+        group.push(own);
+        group.extend(&requests);
+        let committed = self.commit_group(side, &group);
+        let mut last = match &committed {
+            Ok(first) => *first,
+            Err(error) => {
+                for ticket in followers {
+                    ticket.answer(Err(error.clone()));
+                }
+                return Err(error.clone());
+            }
+        };
+        let own_last = last_of(last, own);
+        last = own_last;
+        for (ticket, request) in followers.iter().zip(&requests) {
+            last = last_of(last.plus(1), request);
+            ticket.answer(Ok(last));
+        }
+        Ok(own_last)
+    }
+
+    /// Returns the first sequence number of the group.
+    fn commit_group(&self, side: &WriteSide, group: &[&Request]) -> Result<SeqNo> {
+        let mut writing = side.writing.lock();
+        side.poison.check()?;
+        side.report_background_error()?;
+        if writing.memtable.memtable().size_bytes() >= self.options.memtable_size {
+            self.rotate(side, &mut writing)?;
+        }
+        let first = writing.last_seqno.plus(1);
+        side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
+        if group.iter().any(|request| request.durability == Durability::Sync) {
+            side.synced(writing.wal.sync())?;
+        }
+        let mut next = first;
+        for request in group {
+            let inserted = insert_batch(&mut writing.memtable, next, request.batch.as_bytes());
+            let count = inserted.map_err(Error::InvalidArgument)?;
+            next = next.plus(count);
+        }
+        writing.last_seqno = SeqNo(next.0 - 1);
+        self.visible.store(writing.last_seqno.0, Ordering::Release);
+        self.counters.writes.add(next.0 - first.0);
+        Ok(first)
+    }
+
+    /// Memtable and log switch together: the full memtable becomes immutable, and a new log begins
+    /// for a new one. Waits while an older immutable memtable is not flushed.
+    pub(super) fn rotate(&self, side: &WriteSide, writing: &mut Writing) -> Result<()> {
+        let room = || self.superversion.load().immutables.is_empty();
+        self.wait_for_background(|| room() || side.has_background_error());
+        if !room() {
+            side.report_background_error()?;
+        }
+        side.refused_or_poisoned(writing.wal.rotate(&side.manifest))?;
+        let (memtable, memtable_writer) = Memtable::new();
+        let old = std::mem::replace(&mut writing.memtable, memtable_writer);
+        let logs = std::mem::replace(&mut writing.memtable_logs, vec![writing.wal.number()]);
+        let immutable = Arc::new(Immutable {
+            memtable: Arc::clone(old.memtable()),
+            logs,
+            last_seqno: writing.last_seqno,
+        });
+        self.replace_view(|view| {
+            let mut immutables = vec![immutable];
+            immutables.extend(view.immutables.iter().cloned());
+            SuperVersion { memtable, immutables, version: Arc::clone(&view.version) }
+        });
+        side.wake_worker();
+        Ok(())
+    }
+}
+
+/// Log and only log: nothing else has happened when this fails.
+fn append(
+    side: &WriteSide,
+    wal: &mut Wal,
+    first: SeqNo,
+    group: &[&Request],
+) -> Result<(), Failure> {
+    let size = group.iter().map(|request| Wal::record_size(request.batch.size_bytes() as u64));
+    wal.reserve(size.sum(), &side.manifest)?;
+    let mut next = first;
+    for request in group {
+        wal.push_batch(next, request.batch.as_bytes());
+        next = next.plus(request.batch.len() as u64);
+    }
+    wal.write().map_err(Failure::Poison)
+}
+
+fn last_of(first: SeqNo, request: &Request) -> SeqNo {
+    SeqNo(first.0 + request.batch.len() as u64 - 1)
+}
+
+impl WriteSide {
+    /// Turns a failure into the caller's error, and stops writing if its outcome is unknown.
+    pub(super) fn refused_or_poisoned(&self, result: Result<(), Failure>) -> Result<()> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Poison(error)) => {
+                self.poison.set(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// A sync or log write whose failure poisons.
+    pub(super) fn synced(&self, result: Result<()>) -> Result<()> {
+        self.refused_or_poisoned(result.map_err(Failure::Poison))
+    }
+
+    pub(super) fn has_background_error(&self) -> bool {
+        self.background_error.lock().is_some()
+    }
+
+    /// Reports what a background job failed with, once, and lets it try again.
+    pub(super) fn report_background_error(&self) -> Result<()> {
+        let Some(error) = self.background_error.lock().take() else { return Ok(()) };
+        self.wake_worker();
+        Err(error)
+    }
+
+    pub(super) fn wake_worker(&self) {
+        if let Some(worker) = self.worker.get() {
+            worker.wake();
+        }
+    }
+}
+
+enum Entered {
+    Lead(Request),
+    Wait(Arc<Ticket>),
+}
+
+enum Turn {
+    Lead(Request),
+    Done(Result<SeqNo>),
+}
+
+impl CommitQueue {
+    /// Takes the lead if nobody has it, else lines up.
+    fn enter(&self, request: Request) -> Entered {
+        let mut state = self.state.lock();
+        if !state.led {
+            state.led = true;
+            return Entered::Lead(request);
+        }
+        let ticket = Arc::new(Ticket {
+            state: Mutex::new(TicketState::Waiting(Some(request))),
+            changed: Condvar::new(),
+        });
+        state.waiting.push_back(Arc::clone(&ticket));
+        Entered::Wait(ticket)
+    }
+
+    /// The writers that wait now, in order, as many as a group may hold.
+    fn gather(&self) -> Vec<Arc<Ticket>> {
+        let mut state = self.state.lock();
+        let mut size = 0;
+        let mut group = Vec::new();
+        while let Some(ticket) = state.waiting.front() {
+            size += ticket.size_bytes();
+            if size > GROUP_SIZE_MAX {
+                break;
+            }
+            group.extend(state.waiting.pop_front());
+        }
+        group
+    }
+
+    /// Hands the lead to the next in line, or gives it up.
+    fn leave(&self) {
+        let mut state = self.state.lock();
+        match state.waiting.pop_front() {
+            Some(ticket) => ticket.lead(),
+            None => state.led = false,
+        }
+    }
+}
+
+impl Ticket {
+    fn size_bytes(&self) -> usize {
+        match &*self.state.lock() {
+            TicketState::Waiting(Some(request)) => request.batch.size_bytes(),
+            _ => 0,
+        }
+    }
+
+    fn take_request(&self) -> Option<Request> {
+        match &mut *self.state.lock() {
+            TicketState::Waiting(request) => request.take(),
+            _ => None,
+        }
+    }
+
+    fn lead(&self) {
+        let mut state = self.state.lock();
+        if let TicketState::Waiting(request) = &mut *state {
+            *state = TicketState::Leading(request.take());
+        }
+        self.changed.notify_one();
+    }
+
+    fn answer(&self, result: Result<SeqNo>) {
+        *self.state.lock() = TicketState::Done(result);
+        self.changed.notify_one();
+    }
+
+    fn wait(&self) -> Turn {
+        let mut state = self.state.lock();
+        loop {
+            match &mut *state {
+                TicketState::Waiting(_) => self.changed.wait(&mut state),
+                TicketState::Leading(request) => {
+                    // A ticket is made with a request and leads once.
+                    if let Some(request) = request.take() {
+                        return Turn::Lead(request);
+                    }
+                }
+                TicketState::Done(result) => return Turn::Done(result.clone()),
+            }
+        }
+    }
+}
