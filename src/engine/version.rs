@@ -95,8 +95,8 @@ impl Version {
         &'a self,
         key: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<TableFile>> {
-        let top = self.levels[0].iter().filter(|table| table.covers(key));
-        let below = self.levels[1..].iter().filter_map(|tables| {
+        let top = self.levels[0].iter().filter(move |table| table.covers(key));
+        let below = self.levels[1..].iter().filter_map(move |tables| {
             let index = tables.partition_point(|table| table.meta.largest.user.as_slice() < key);
             tables.get(index).filter(|table| table.covers(key))
         });

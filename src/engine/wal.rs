@@ -149,7 +149,7 @@ impl Wal {
 
     /// Bytes that a batch of `size` encoded bytes takes in the log.
     pub(super) fn record_size(size: u64) -> u64 {
-        frame::FRAME_OVERHEAD as u64 + 8 + size
+        frame::frame_size(8 + size as usize) as u64
     }
 
     /// Hands everything pushed to the kernel with one write, and a mark with it if one is due.
@@ -199,7 +199,7 @@ impl Wal {
     pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
         let edit =
-            Edit { reason: Reason::Rotate, logs_added: vec![meta.clone()], ..Edit::default() };
+            Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
         manifest.lock().append(edit)?;
         self.end().map_err(Failure::Poison)?;

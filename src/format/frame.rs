@@ -14,8 +14,14 @@ pub use payload::{BatchPayload, ClosePayload, EndPayload, GapPayload, MarkPayloa
 /// Bytes of a frame before its payload.
 pub const FRAME_HEADER_SIZE: usize = 24;
 
-/// Bytes of a frame besides its payload: the header and the terminator.
-pub const FRAME_OVERHEAD: usize = FRAME_HEADER_SIZE + 1;
+/// Frames begin at multiples of this offset, and so have a multiple of as many bytes.
+pub const FRAME_ALIGN: usize = 8;
+
+/// Bytes of a whole frame with a payload of `payload_size` bytes.
+#[must_use]
+pub const fn frame_size(payload_size: usize) -> usize {
+    (FRAME_HEADER_SIZE + payload_size + 1).next_multiple_of(FRAME_ALIGN)
+}
 
 /// Largest payload, in bytes: 1 GiB.
 pub const PAYLOAD_SIZE_MAX: usize = 1 << 30;
@@ -23,8 +29,11 @@ pub const PAYLOAD_SIZE_MAX: usize = 1 << 30;
 /// The two bytes a frame begins with.
 pub const MAGIC: [u8; 2] = [0xbe, 0xac];
 
-/// The byte behind the payload. A torn write that leaves zeros in its place differs in six bits,
-/// so it never looks like one flipped bit.
+/// The byte, one to eight times, behind the payload up to the next multiple of [`FRAME_ALIGN`].
+///
+/// A torn write that leaves zeros in its place differs in six bits, so it never looks like one
+/// flipped bit; and with the alignment no sector ends up with less than eight bytes of a frame,
+/// few enough for garbage to hit the right ones but for one bit.
 pub const TERMINATOR: u8 = 0xb7;
 
 /// Largest payload in which a flipped bit is looked for. In a larger one chance would find too many
@@ -133,7 +142,7 @@ enum NoHead {
 /// the parts.
 ///
 /// # Panics
-/// When the payload is larger than [`PAYLOAD_SIZE_MAX`].
+/// When the payload is larger than [`PAYLOAD_SIZE_MAX`], or the offset is not aligned.
 pub fn encode(
     out: &mut Vec<u8>,
     id: FileId,
@@ -144,6 +153,7 @@ pub fn encode(
 ) {
     let payload_size: usize = payload.iter().map(|part| part.len()).sum();
     assert!(payload_size <= PAYLOAD_SIZE_MAX, "a frame's payload has {payload_size} bytes");
+    assert!(offset.is_multiple_of(FRAME_ALIGN as u64), "a frame at {offset:#x}");
     let mix = mix(id, offset);
     let mut header = [0; FRAME_HEADER_SIZE];
     header[0..2].copy_from_slice(&MAGIC);
@@ -153,12 +163,13 @@ pub fn encode(
     header[16..20].copy_from_slice(&(crc32(payload) ^ mix).to_le_bytes());
     let header_crc = crc32(&[&header[..CHECKED_SIZE]]) ^ mix;
     header[20..24].copy_from_slice(&header_crc.to_le_bytes());
-    out.reserve(payload_size + FRAME_OVERHEAD);
+    let end = out.len() + frame_size(payload_size);
+    out.reserve(frame_size(payload_size));
     out.extend_from_slice(&header);
     for part in payload {
         out.extend_from_slice(part);
     }
-    out.push(TERMINATOR);
+    out.resize(end, TERMINATOR);
 }
 
 /// Reads the frame at the front of `bytes`, which lie at `offset` of the file `id`.
@@ -199,14 +210,14 @@ impl Head {
     /// Bytes of the whole frame.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.payload_size + FRAME_OVERHEAD
+        frame_size(self.payload_size)
     }
 
     /// Whether `bytes`, which begin with this header, hold the whole frame and it is intact.
     #[must_use]
     pub fn is_whole(&self, bytes: &[u8]) -> bool {
         matches!(decode_payload(self, bytes), Some((payload, end))
-            if end == TERMINATOR && crc32(&[payload]) ^ self.mix == self.payload_crc)
+            if is_terminated(end) && crc32(&[payload]) ^ self.mix == self.payload_crc)
     }
 }
 
@@ -241,19 +252,22 @@ fn parse(bytes: &[u8], mix: u32) -> Result<Head, NoHead> {
     }
 }
 
-/// The payload and the byte behind it, if both are there.
-fn decode_payload<'a>(head: &Head, bytes: &'a [u8]) -> Option<(&'a [u8], u8)> {
-    let payload = bytes.get(FRAME_HEADER_SIZE..FRAME_HEADER_SIZE + head.payload_size)?;
-    Some((payload, *bytes.get(FRAME_HEADER_SIZE + head.payload_size)?))
+/// The payload and the bytes behind it, if all are there.
+fn decode_payload<'a>(head: &Head, bytes: &'a [u8]) -> Option<(&'a [u8], &'a [u8])> {
+    Some(bytes.get(FRAME_HEADER_SIZE..head.size())?.split_at(head.payload_size))
+}
+
+fn is_terminated(end: &[u8]) -> bool {
+    end.iter().all(|&byte| byte == TERMINATOR)
 }
 
 fn decode_body<'a>(head: &Head, bytes: &'a [u8]) -> Decoded<'a> {
-    let Some((payload, terminator)) = decode_payload(head, bytes) else {
+    let Some((payload, end)) = decode_payload(head, bytes) else {
         return Decoded::Torn { size: Some(head.size()) };
     };
     let computed = crc32(&[payload]) ^ head.mix;
     if computed != head.payload_crc {
-        let flipped = (terminator == TERMINATOR && payload.len() <= MEND_SIZE_MAX)
+        let flipped = (is_terminated(end) && payload.len() <= MEND_SIZE_MAX)
             .then(|| find_flipped_bit(head.payload_crc, computed, payload.len()))
             .flatten();
         return Decoded::Damaged {
@@ -268,17 +282,25 @@ fn decode_body<'a>(head: &Head, bytes: &'a [u8]) -> Decoded<'a> {
             },
         };
     }
-    let difference = terminator ^ TERMINATOR;
-    if difference != 0 {
-        let flipped = (difference.count_ones() == 1)
-            .then(|| (FRAME_HEADER_SIZE + payload.len(), difference.trailing_zeros() as u8));
-        return Decoded::Damaged {
-            detail: format!("{} frame ends with {terminator:02x}, expected b7", head.kind),
-            flipped,
-        };
+    if !is_terminated(end) {
+        let detail = format!("{} frame ends with {}, expected only b7", head.kind, hex(end));
+        return Decoded::Damaged { detail, flipped: mend_end(head, end) };
     }
     let (kind, synced_upto) = (head.kind, head.synced_upto);
     Decoded::Frame { kind, synced_upto, payload, size: head.size() }
+}
+
+/// The bit that mends the terminator, if it is one.
+fn mend_end(head: &Head, end: &[u8]) -> Option<(usize, u8)> {
+    let mut wrong = (0..end.len()).filter(|&index| end[index] != TERMINATOR);
+    let (index, None) = (wrong.next()?, wrong.next()) else { return None };
+    let difference = end[index] ^ TERMINATOR;
+    (difference.count_ones() == 1)
+        .then(|| (FRAME_HEADER_SIZE + head.payload_size + index, difference.trailing_zeros() as u8))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bit that mends a header, if the mended one makes sense and its payload (where it is small

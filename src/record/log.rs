@@ -5,7 +5,7 @@ mod tests;
 
 use super::reader::{Item, Scanner};
 use crate::error::{Error, Result};
-use crate::format::frame::{ClosePayload, EndPayload, FRAME_OVERHEAD, Kind, MarkPayload};
+use crate::format::frame::{ClosePayload, EndPayload, Kind, MarkPayload, frame_size};
 use crate::format::header::{FileKind, HEADER_SIZE, Header, HeaderError};
 use crate::types::FileNumber;
 use crate::vfs::File;
@@ -167,7 +167,7 @@ impl Known {
             Kind::Close => {
                 let close = ClosePayload::decode(payload)?;
                 let first = close.log_end == offset;
-                let copy_size = (payload.len() + FRAME_OVERHEAD) as u64;
+                let copy_size = frame_size(payload.len()) as u64;
                 if !first && close.log_end.checked_add(copy_size) != Some(offset) {
                     return Err(misplaced("close", close.log_end));
                 }

@@ -3,14 +3,14 @@
 use super::window::Window;
 use crate::error::Result;
 use crate::format::frame::{
-    self, Decoded, FRAME_HEADER_SIZE, FRAME_OVERHEAD, Kind, MAGIC, MEND_SIZE_MAX,
+    self, Decoded, FRAME_HEADER_SIZE, Kind, MAGIC, MEND_SIZE_MAX, frame_size,
 };
 use crate::types::FileId;
 use crate::vfs::File;
 
 /// Bytes that [`frame::decode`] gets to see where the file has them: all that its search for a
 /// flipped bit may look at, so that its answer does not depend on where the window happens to be.
-const DECODE_SIZE: usize = MEND_SIZE_MAX + FRAME_OVERHEAD;
+const DECODE_SIZE: usize = frame_size(MEND_SIZE_MAX);
 
 /// What a [`Scanner`] finds next.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,8 +99,9 @@ impl<'f> Scanner<'f> {
         let mut wanted = DECODE_SIZE;
         loop {
             return match frame::decode(self.window.from(offset, wanted)?, id, offset) {
-                Decoded::Frame { kind, synced_upto, size, .. } => {
-                    self.frame(kind, synced_upto, size)
+                Decoded::Frame { kind, synced_upto, payload, size } => {
+                    let payload_size = payload.len();
+                    self.frame(kind, synced_upto, payload_size, size)
                 }
                 Decoded::Zeros => self.zeros(),
                 Decoded::Torn { size: Some(size) } => {
@@ -124,11 +125,17 @@ impl<'f> Scanner<'f> {
     }
 
     /// The intact frame here, of `size` bytes that are all in the window.
-    fn frame(&mut self, kind: Kind, synced_upto: u64, size: usize) -> Result<Item<'_>> {
+    fn frame(
+        &mut self,
+        kind: Kind,
+        synced_upto: u64,
+        payload_size: usize,
+        size: usize,
+    ) -> Result<Item<'_>> {
         let offset = self.offset;
         self.offset += size as u64;
         let bytes = self.window.from(offset, size)?;
-        let payload = &bytes[FRAME_HEADER_SIZE..size - 1];
+        let payload = &bytes[FRAME_HEADER_SIZE..][..payload_size];
         Ok(Item::Frame { offset, kind, synced_upto, payload, size: size as u64 })
     }
 

@@ -116,17 +116,17 @@ mod tests {
         let file = Arc::new(MemoryFile::new(Vec::new()));
         let mut writer = Writer::new(file.clone(), ID, 64);
         assert_eq!(writer.push(Kind::Batch, 0, &[b"ab", b"c"]), 64);
-        assert_eq!(writer.push(Kind::Mark, 64, &[]), 64 + 28);
-        assert_eq!((writer.pending_size(), writer.written()), (28 + 25, 64));
+        assert_eq!(writer.push(Kind::Mark, 64, &[]), 64 + 32);
+        assert_eq!((writer.pending_size(), writer.written()), (32 + 32, 64));
         assert!(file.bytes().is_empty());
         writer.write()?;
-        assert_eq!((writer.pending_size(), writer.written(), writer.end()), (0, 117, 117));
+        assert_eq!((writer.pending_size(), writer.written(), writer.end()), (0, 128, 128));
         writer.write()?;
         assert_eq!(file.writes(), 1);
 
         let mut expected = vec![0; 64];
         frame::encode(&mut expected, ID, 64, Kind::Batch, 0, &[b"abc"]);
-        frame::encode(&mut expected, ID, 92, Kind::Mark, 64, &[]);
+        frame::encode(&mut expected, ID, 96, Kind::Mark, 64, &[]);
         assert_eq!(file.bytes(), expected);
         Ok(())
     }
@@ -140,7 +140,7 @@ mod tests {
         writer.discard_pending();
         assert_eq!(writer.push(Kind::Batch, 0, &[b"kept"]), 0);
         writer.write()?;
-        assert_eq!(file.bytes().len(), 25 + 4);
+        assert_eq!(file.bytes().len(), 32);
         Ok(())
     }
 

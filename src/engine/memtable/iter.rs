@@ -200,7 +200,7 @@ impl MemtableIter {
 fn tree(memtable: &Arc<Memtable>) -> &'static Tree {
     // SAFETY: the tree does not move while an `Arc` holds it, the iterator has one as long as it
     // has the references, and gives none of them away but for its own lifetime.
-    unsafe { &*(&raw const memtable.tree) }
+    unsafe { &*std::ptr::from_ref(&memtable.tree) }
 }
 
 impl fmt::Debug for MemtableIter {

@@ -67,7 +67,7 @@ fn check_whole(model: &Model, memtable: &Arc<Memtable>) {
     let entries = keys + values + HEADER_SIZE * model.len();
     let nodes = memtable.size_bytes() as usize - entries;
     let shape = memtable.tree.shape();
-    assert!(nodes % LEAF_SIZE == 0 && nodes >= shape.bytes(), "{nodes} {shape:?}");
+    assert!(nodes.is_multiple_of(LEAF_SIZE) && nodes >= shape.bytes(), "{nodes} {shape:?}");
     assert!(memtable.allocated_bytes() >= memtable.size_bytes());
 }
 
@@ -323,7 +323,7 @@ fn readers_see_all_that_was_published_while_a_writer_writes() {
         |n| spell(n),
         |n| spell(u64::MAX - n),
         |n| spell(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        |n| spell(n % 8 << 40 | n),
+        |n| spell(((n % 8) << 40) | n),
     ];
     let rounds = if cfg!(debug_assertions) { 1 } else { 4 };
     for (round, spelling) in (0..rounds * 4).map(|round| (round, spellings[round % 4])) {

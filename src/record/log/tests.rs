@@ -1,5 +1,5 @@
 use super::*;
-use crate::format::frame::{self, FRAME_HEADER_SIZE};
+use crate::format::frame::{self, FRAME_ALIGN, FRAME_HEADER_SIZE};
 use crate::record::Writer;
 use crate::record::testing::MemoryFile;
 use crate::types::{FileId, StoreId};
@@ -106,7 +106,7 @@ fn an_intact_log_is_summed_up() {
     use Kind::{Batch, Close, Gap, Mark};
     assert_eq!(kinds, [Batch, Batch, Mark, Batch, Gap, Close, Close]);
     assert_eq!(frames[0], (64, Batch, b"first batch".to_vec()));
-    assert_eq!(frames[1].0, 64 + 36);
+    assert_eq!(frames[1].0, 64 + 40);
     let log_end = frames[5].0;
     let expected = LogScan {
         header: header(),
@@ -248,7 +248,7 @@ fn only_an_intact_pair_of_close_frames_closes() {
     assert_eq!(scan(&reopened.allocated(500)).closed, None);
     reopened.close(2);
     let closed = scan(&reopened.allocated(500)).closed.unwrap();
-    assert_eq!(closed.log_end, reopened.end() - 98);
+    assert_eq!(closed.log_end, reopened.end() - 112);
     reopened.push(Kind::Mark, 0, &MARK.encode());
     assert_eq!(scan(&reopened.bytes()).closed, None);
 
@@ -339,20 +339,20 @@ fn promises_behind_bad_places_count() {
 #[test]
 fn foreign_and_misplaced_frames_are_not_replayed() {
     let mut log = Log::new();
-    log.push(Kind::Batch, 0, &[1; 75]);
-    log.push(Kind::Batch, 0, &[2; 75]);
-    log.push(Kind::Batch, 0, &[3; 75]);
+    log.push(Kind::Batch, 0, &[1; 79]);
+    log.push(Kind::Batch, 0, &[2; 79]);
+    log.push(Kind::Batch, 0, &[3; 79]);
     let mut moved = log.bytes();
-    moved.copy_within(64..164, 164);
+    moved.copy_within(64..168, 168);
     let found = scan(&moved);
     assert_eq!(found.records, 1);
     assert_eq!(found.first_bad.unwrap().frames_after, 1);
 
     let mut foreign = log.bytes();
     let mut frame = Vec::new();
-    frame::encode(&mut frame, FileId(1), 164, Kind::Batch, 0, &[&[2; 75]]);
-    foreign[164..264].copy_from_slice(&frame);
-    assert_eq!(scan(&foreign).first_bad.unwrap().offset, 164);
+    frame::encode(&mut frame, FileId(1), 168, Kind::Batch, 0, &[&[2; 79]]);
+    foreign[168..272].copy_from_slice(&frame);
+    assert_eq!(scan(&foreign).first_bad.unwrap().offset, 168);
 }
 
 /// What looks exactly like a frame of this file at this place, inside a payload that is damaged, is
@@ -465,9 +465,9 @@ fn headers_give_the_error_that_says_what_to_do() {
 #[test]
 fn where_a_window_ends_does_not_show() {
     let window_end = HEADER_SIZE + (256 << 10);
-    for start in window_end - 130..window_end + 2 {
+    for start in (window_end - 136..window_end + 8).step_by(FRAME_ALIGN) {
         let mut log = Log::new();
-        let filler = start - HEADER_SIZE - FRAME_OVERHEAD;
+        let filler = start - HEADER_SIZE - FRAME_HEADER_SIZE - 1;
         log.push(Kind::Batch, 0, &vec![0x11; filler]);
         assert_eq!(log.push(Kind::Batch, 0, &[7; 100]), start as u64);
         let good = log.bytes();

@@ -72,6 +72,29 @@ fn a_failed_allocation_gives_the_space_back() -> Result<()> {
     Ok(())
 }
 
+/// The file is a hole up to just below the largest size its file system allows, so that writing
+/// zeros succeeds for a page or so and then fails: the pages written are cut off again.
+#[test]
+fn zeros_written_before_a_failure_are_taken_back() -> Result<()> {
+    let dir = scratch();
+    let path = dir.path().join("f");
+    let file = OsVfs.create(&path)?;
+    let hole = fs::File::options().write(true).open(&path).expect("open");
+    let (mut largest, mut too_large) = (1_u64, 1_u64 << 63);
+    while too_large - largest > 1 {
+        let size = largest.midpoint(too_large);
+        match hole.set_len(size) {
+            Ok(()) => largest = size,
+            Err(_) => too_large = size,
+        }
+    }
+    let old = largest - 10_000;
+    hole.set_len(old).expect("a smaller hole");
+    file.allocate(largest + 4096, Fill::Zeros).expect_err("too large");
+    assert_eq!(file.size()?, old);
+    Ok(())
+}
+
 /// A handle opened for reading cannot write, and reading through it leaves the access time (set
 /// to long ago, so that `relatime` would move it) as it was.
 #[test]
