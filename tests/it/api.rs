@@ -1,6 +1,7 @@
 //! The public face of the engine, on a real directory with real threads.
 
 mod directories;
+mod examples;
 mod readers;
 
 use std::collections::BTreeMap;
@@ -176,9 +177,8 @@ fn an_empty_durable_batch_is_a_sync() -> Result<()> {
 /// Keys that sort by unsigned bytes, a shorter one before those it begins; in two tables and the
 /// memtable, one of them deleted.
 fn mixed_store(db: &Db) -> Result<BTreeMap<Vec<u8>, &'static str>> {
-    let keys: [&[u8]; 9] = [
-        b"\x00", b"a", b"a\x00", b"ab", b"b", b"\x7f", b"\x80", b"\xff", b"\xff\xff",
-    ];
+    let keys: [&[u8]; 9] =
+        [b"\x00", b"a", b"a\x00", b"ab", b"b", b"\x7f", b"\x80", b"\xff", b"\xff\xff"];
     for (index, key) in keys.iter().enumerate() {
         db.put(key, "v")?;
         if index % 3 == 2 {

@@ -218,7 +218,11 @@ fn flip_every_bit(store: &(SimVfs, Content), which: impl Fn(&Path) -> bool) -> T
         for index in 0..bytes.len() {
             for bit in 0..8 {
                 let what = format!("bit {bit} of byte {index:#x}");
-                note(&mut tally, &path, damage(store, &path, &what, |bytes| bytes[index] ^= 1 << bit));
+                note(
+                    &mut tally,
+                    &path,
+                    damage(store, &path, &what, |bytes| bytes[index] ^= 1 << bit),
+                );
             }
         }
     }

@@ -1,7 +1,11 @@
 //! The integration tests: one binary.
 
 mod api;
+mod concurrent;
 mod crash;
+mod damage;
+mod faults;
 mod history;
 mod model;
+mod scripts;
 mod tidy;
