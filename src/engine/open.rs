@@ -256,8 +256,7 @@ fn recover(
         manifest.sync_replayed()?;
     }
     let log = files.create_log(Fill::Zeros)?;
-    let mut edit =
-        Edit { reason: Reason::Recovery, logs_added: vec![log.0], ..Edit::default() };
+    let mut edit = Edit { reason: Reason::Recovery, logs_added: vec![log.0], ..Edit::default() };
     for (index, open) in image.logs.iter().enumerate() {
         let number = open.meta.number;
         match (open.facts.settled, index < image.verdict.live) {
