@@ -290,10 +290,13 @@ impl Inner {
         node
     }
 
-    /// Which child the target belongs to. It must begin with the bytes that the separators have
-    /// in common.
-    pub(super) fn find_child(&self, permutation: Permutation, target: Target<'_>) -> usize {
-        let found = self.keys.find(permutation, target);
+    /// Which child the target belongs to, that was found among the separators.
+    pub(super) fn child_index(
+        &self,
+        permutation: Permutation,
+        target: Target<'_>,
+        found: &Found,
+    ) -> usize {
         // A separator belongs to its right child.
         let equal = found.head
             && found.index < permutation.count()
@@ -378,7 +381,8 @@ mod tests {
                 }
                 let permutation = inner.keys().permutation();
                 let target = entries[n].key();
-                let index = inner.find_child(permutation, target);
+                let found = inner.keys().find(permutation, target);
+                let index = inner.child_index(permutation, target, &found);
                 assert_eq!(index, separators.iter().filter(|s| **s <= n).count());
                 let (left, right) = (next(), next());
                 inner.insert(permutation, index, entries[n], left, right);
