@@ -337,73 +337,10 @@ fn bounds<'t>(path: &[Step<'t>]) -> (Option<Entry<'t>>, Option<Entry<'t>>) {
     )
 }
 
-fn skip_between(lower: Option<Entry<'_>>, upper: Option<Entry<'_>>) -> usize {
+/// How many first bytes all keys between the two begin with, at least.
+pub(super) fn skip_between(lower: Option<Entry<'_>>, upper: Option<Entry<'_>>) -> usize {
     match (lower, upper) {
         (Some(lower), Some(upper)) => common_size(lower.user(), upper.user()),
         _ => 0,
-    }
-}
-
-/// What a walk over the nodes finds.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(super) struct Shape {
-    pub(super) height: usize,
-    pub(super) leaves: usize,
-    pub(super) inners: usize,
-}
-
-#[cfg(test)]
-impl Shape {
-    pub(super) fn bytes(&self) -> usize {
-        self.leaves * super::node::LEAF_SIZE + self.inners * super::node::INNER_SIZE
-    }
-}
-
-#[cfg(test)]
-impl Tree {
-    /// Walks over all nodes and checks that each has what its bounds allow.
-    pub(super) fn shape(&self) -> Shape {
-        let mut shape = Shape::default();
-        self.add_shape(&mut shape, self.root(), 1, None, None);
-        shape
-    }
-
-    fn add_shape<'t>(
-        &'t self,
-        shape: &mut Shape,
-        node: Node<'t>,
-        depth: usize,
-        lower: Option<Entry<'t>>,
-        upper: Option<Entry<'t>>,
-    ) {
-        let keys = node.keys();
-        let permutation = keys.permutation();
-        let mut before = None;
-        for entry in keys.entries(permutation) {
-            let key = entry.key();
-            assert!(lower.is_none_or(|lower| lower.key().compare(key).is_le()));
-            assert!(upper.is_none_or(|upper| key.compare(upper.key()) == Less));
-            assert!(before.replace(entry).is_none_or(|b| b.key().compare(key) == Less));
-            assert!(keys.compare_skipped(permutation, key).is_eq());
-        }
-        let is_guess =
-            depth == 1 || upper.is_none() && lower.is_some() && node.as_inner().is_none();
-        assert!(keys.skip() <= skip_between(lower, upper) || is_guess);
-        let Some(inner) = node.as_inner() else {
-            assert!(shape.leaves == 0 || shape.height == depth, "leaves are equally deep");
-            shape.height = depth;
-            shape.leaves += 1;
-            return;
-        };
-        shape.inners += 1;
-        for index in 0..=permutation.count() {
-            let lower = index.checked_sub(1).map(|i| keys.entry(permutation, i)).or(lower);
-            let upper = match index < permutation.count() {
-                true => Some(keys.entry(permutation, index)),
-                false => upper,
-            };
-            self.add_shape(shape, inner.child(permutation, index), depth + 1, lower, upper);
-        }
     }
 }
