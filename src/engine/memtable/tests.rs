@@ -345,7 +345,10 @@ fn readers_see_all_that_was_published_while_a_writer_writes() {
                         let seqno = SeqNo(visible.load(Ordering::Acquire));
                         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
                         match reader {
-                            0 => read_points(memtable, seqno, spelling, random),
+                            0 => {
+                                read_points(memtable, seqno, spelling, random);
+                                read_latest(memtable, visible, spelling);
+                            }
                             1 => read_forwards(memtable, seqno),
                             _ => read_backwards(memtable, seqno),
                         }
@@ -390,6 +393,14 @@ fn read_points(memtable: &Arc<Memtable>, seqno: SeqNo, spelling: fn(u64) -> [u8;
             iter.seek(&spelling(n), Trailer::FIRST);
             assert_eq!(iter.key(), (&spelling(n)[..], put(n)));
         }
+    }
+}
+
+/// Reads where the writer is at work, over and over.
+fn read_latest(memtable: &Arc<Memtable>, visible: &AtomicU64, spelling: fn(u64) -> [u8; 16]) {
+    for _ in 0..1000 {
+        let seqno = visible.load(Ordering::Acquire);
+        assert_eq!(memtable.get(&spelling(seqno), SeqNo::MAX).is_some(), seqno > 0);
     }
 }
 

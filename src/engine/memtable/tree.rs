@@ -101,7 +101,8 @@ impl Tree {
                 true => inner.keys().find_any(permutation, target),
                 false => inner.keys().find(permutation, target),
             };
-            let index = inner.child_index(permutation, target, &found);
+            // A target that equals a separator goes to the left of it, too, and finds it as `upper`.
+            let index = found.index;
             if index < permutation.count() {
                 upper = Some(inner.keys().entry(permutation, index));
             }
