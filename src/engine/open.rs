@@ -352,6 +352,7 @@ fn core(
         tables,
         counters,
         recovery,
+        lifetime: state.counters,
         writer,
         superversion: ArcSwap::from_pointee(view),
         tree: Mutex::new(()),
