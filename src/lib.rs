@@ -28,10 +28,13 @@
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod crash;
 pub mod engine;
 
 pub mod error;
 pub mod format;
+pub mod inspect;
 pub mod record;
 pub mod runtime;
 pub mod table;
