@@ -18,7 +18,7 @@ pub enum ManifestItem<'a> {
     /// The file and its header; always first.
     Header(&'a FileHeader),
     /// A whole, intact frame.
-    Edit(ManifestEdit),
+    Edit(Box<ManifestEdit>),
     /// Bytes that are no frames.
     Hole(Hole),
     /// Zeros up to the end.
@@ -96,7 +96,7 @@ pub fn read_manifest<E: From<Error>>(
                 totals.edits += 1;
                 totals.damaged += u64::from(damage.is_some());
                 let edit = ManifestEdit { offset, size, synced_upto, edit, number, damage };
-                ManifestItem::Edit(edit)
+                ManifestItem::Edit(Box::new(edit))
             }
             Piece::Hole(hole) => {
                 totals.is_partial = true;

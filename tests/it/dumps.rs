@@ -34,7 +34,7 @@ struct Ran {
 impl Ran {
     /// The lines of NDJSON, of which the last must be the summary.
     fn objects(&self) -> Vec<Value> {
-        let objects: Vec<Value> = self.out.lines().map(|line| parsed(line)).collect();
+        let objects: Vec<Value> = self.out.lines().map(parsed).collect();
         let last = objects.last().expect("a summary");
         assert_eq!((&last["t"], &last["complete"]), (&"summary".into(), &true.into()), "{last}");
         objects
@@ -248,7 +248,9 @@ fn one_bad_byte_costs_one_record_and_is_told() {
 /// Each class of hole is made, and called by its name.
 #[test]
 fn holes_are_classed() {
-    let class = |damage: &dyn Fn(&mut Vec<u8>, (usize, usize), (usize, usize))| {
+    /// Where a frame begins, and its bytes.
+    type Place = (usize, usize);
+    let class = |damage: &dyn Fn(&mut Vec<u8>, Place, Place)| {
         let beach = log_of(50);
         let log = beach.names(".wal").remove(0);
         let batches: Vec<_> = frames(&beach, &log)
@@ -264,13 +266,13 @@ fn holes_are_classed() {
     assert_eq!(class(&|bytes, (at, _), _| bytes[at + 40] ^= 8), "flipped_bit");
     assert_eq!(class(&|bytes, (at, size), _| bytes[at..at + size].fill(0)), "zero_filled");
     assert_eq!(class(&|bytes, (at, _), _| bytes[at + 30..at + 40].fill(0xee)), "hole");
-    let copied = |bytes: &mut Vec<u8>, (to, size): (usize, usize), (from, _): (usize, usize)| {
+    let copied = |bytes: &mut Vec<u8>, (to, size): Place, (from, _): Place| {
         bytes.copy_within(from..from + size, to);
     };
     assert_eq!(class(&copied), "misplaced");
     let other = log_of(50);
     let foreign = fs::read(other.path(&other.names(".wal")[0])).expect("a log");
-    let pasted = |bytes: &mut Vec<u8>, (at, size): (usize, usize), _: (usize, usize)| {
+    let pasted = |bytes: &mut Vec<u8>, (at, size): Place, _: Place| {
         bytes[at..at + size].copy_from_slice(&foreign[at..at + size]);
     };
     assert_eq!(class(&pasted), "foreign");
