@@ -554,17 +554,35 @@ fn the_crash_tester_sees_a_changed_store() {
     assert!(run.err.contains("sequence number"), "{}", run.err);
 }
 
-/// Runs one cycle whose worker is a shell script, on a store that real cycles have filled.
+/// A store with one batch of the workload in which one value is another: as many operations, and
+/// the tester must see it all the same.
+#[test]
+fn the_crash_tester_sees_a_changed_value() {
+    let home = tempfile::tempdir().expect("a directory");
+    let mut planned = crash::planned(9, 1);
+    let db = Db::open(home.path().join("sand")).expect("open");
+    planned.changes[0].1 = Some(b"changed".to_vec());
+    db.write(planned.batch(), Durability::Sync).expect("write");
+    db.close().expect("close");
+    let run = ran("beach-crash", home.path(), &["run", "--dir", "sand", "--seed", "9"]);
+    assert_eq!(run.code, 2, "{}", run.err);
+    assert!(run.err.contains("after 1 batches key"), "{}", run.err);
+}
+
+/// Runs cycles whose worker is a shell script, on a store that real cycles have filled.
 fn cycle_with(script: &str) -> (u64, String) {
     let home = tempfile::tempdir().expect("a directory");
     let words = ["run", "--dir", "sand", "--cycles", "3", "--seed", "11"];
     assert_eq!(ran("beach-crash", home.path(), &words).code, 0);
+    let dir = home.path().join("sand");
+    let worker = concat!(env!("CARGO_BIN_EXE_beach-crash"), " worker --seed 11 --dir");
+    let script = script.replace("WORKER", &format!("{worker} {}", dir.display()));
     let config = Config {
-        dir: home.path().join("sand"),
+        dir,
         seed: 11,
-        cycles: Some(1),
+        cycles: Some(20),
         duration_ms: None,
-        worker: ["sh", "-c", script].map(Into::into).to_vec(),
+        worker: ["sh", "-c", &script].map(Into::into).to_vec(),
     };
     let runtime = ThreadRuntime::default();
     match crash::run(&config, &runtime, &|| false, &mut |_| ()) {
@@ -573,13 +591,16 @@ fn cycle_with(script: &str) -> (u64, String) {
     }
 }
 
-/// A worker that claims more than it wrote, and one that dies by itself: each is a broken promise,
-/// told in its own words.
+/// A worker that claims more than it wrote, one that writes what it does not claim, and one that
+/// dies by itself: each is a broken promise, told in its own words.
 #[test]
 fn the_crash_tester_sees_a_broken_promise() {
     let lied = r#"echo '{"t":"ack","batch":999999,"seqno":1}'; exec sleep 60"#;
     let (cycle, what) = cycle_with(lied);
     assert!(cycle == 1 && what.contains("acknowledged writes are lost"), "{what}");
+    let silent = r#"echo '{"t":"ack","batch":0,"seqno":0}'; exec WORKER > /dev/null"#;
+    let (_, what) = cycle_with(silent);
+    assert!(what.contains("writes from nowhere"), "{what}");
     let (_, what) = cycle_with("exit 5");
     assert!(what.contains("ended by itself"), "{what}");
 }
