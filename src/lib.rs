@@ -45,5 +45,7 @@ pub use engine::{
     Db, DroppedTail, Durability, Iter, LevelStats, Options, Recovery, Snapshot, Stats, Value,
 };
 pub use error::{Corruption, Error, Result};
+pub use format::FORMAT_VERSION;
 pub use format::batch::WriteBatch;
+pub use format::key::{KEY_SIZE_MAX, VALUE_SIZE_MAX};
 pub use types::{FileId, FileNumber, Level, SeqNo, StoreId, ValueKind};

@@ -12,12 +12,12 @@ use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::FORMAT_VERSION;
 use crate::cli::bulk::Format;
 use crate::cli::encode::Encoding;
 use crate::cli::examples;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Color;
-use crate::format::FORMAT_VERSION;
 
 /// An LSM key-value store you can see inside.
 #[derive(Clone, Debug, Parser)]

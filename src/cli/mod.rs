@@ -68,3 +68,42 @@ impl From<Ended> for ExitCode {
         ExitCode::from(ended.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{self, Write};
+
+    /// Standard output that takes nothing, for the given reason.
+    struct Broken(io::ErrorKind);
+
+    impl Write for Broken {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(self.0.into())
+        }
+    }
+
+    fn ended(outcome: Outcome, flush: io::ErrorKind) -> u8 {
+        let mut out = Out::into(Box::new(Broken(flush)), Box::new(io::sink()), false, false);
+        conclude(outcome, &mut out).0
+    }
+
+    /// What the command found matters more than that nobody read it; that the output is not all
+    /// there matters more than a good end.
+    #[test]
+    fn the_end_of_the_output_counts_and_a_failure_before_it_counts_more() {
+        let damage = || Err(Failure::Damaged("the dump is cut".to_owned()));
+        assert_eq!(ended(Ok(Status::Done), io::ErrorKind::BrokenPipe), 0);
+        assert_eq!(ended(Ok(Status::Negative), io::ErrorKind::BrokenPipe), 0);
+        assert_eq!(ended(Ok(Status::Done), io::ErrorKind::StorageFull), 5);
+        assert_eq!(ended(damage(), io::ErrorKind::BrokenPipe), 3);
+        assert_eq!(ended(damage(), io::ErrorKind::StorageFull), 3);
+        assert_eq!(ended(Err(Failure::Signal(2)), io::ErrorKind::BrokenPipe), 130);
+        let mut out = Out::into(Box::new(Vec::new()), Box::new(io::sink()), false, false);
+        assert_eq!(conclude(Ok(Status::Losses), &mut out).0, 6);
+    }
+}

@@ -247,7 +247,7 @@ impl fmt::Display for Object {
     }
 }
 
-/// A table for people. A column whose every cell begins with a digit stands to the right.
+/// A table for people. A column whose every cell is a number stands to the right.
 #[derive(Clone, Debug, Default)]
 pub struct Table {
     header: Vec<String>,
@@ -296,9 +296,18 @@ impl Table {
     }
 
     fn is_numeric(&self, index: usize) -> bool {
-        let digit = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit()) || cell == "-";
-        !self.rows.is_empty() && self.rows.iter().all(|row| row.get(index).is_some_and(digit))
+        let fits = |row: &Vec<String>| row.get(index).is_some_and(|cell| is_number(cell));
+        !self.rows.is_empty() && self.rows.iter().all(fits)
     }
+}
+
+/// A number, one with a unit, or the dash that stands for none.
+fn is_number(cell: &str) -> bool {
+    let (number, unit) = cell.split_once(' ').unwrap_or((cell, ""));
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    cell == "-"
+        || (!number.is_empty() && digits(number) && matches!(unit, "" | "B"))
+        || (digits(number) && unit.len() == 3 && unit.ends_with("iB"))
 }
 
 /// A number of bytes as people read it: `512 B`, `3.9 KiB`, `64.0 MiB`.
@@ -367,12 +376,15 @@ mod tests {
     #[test]
     fn tables_line_up() {
         let mut table = Table::new(&["level", "files", "range"]);
-        table.row(["L0".into(), "2".into(), "a".repeat(200)]);
-        table.row(["L1".into(), "12".into(), "b".into()]);
+        table.row(["L0".into(), "2".into(), "1".repeat(200)]);
+        table.row(["L1".into(), "12.5 KiB".into(), "2 .. 3".into()]);
         let text = table.render(false, false);
         assert_eq!(
             text,
-            format!("level  files  range\nL0         2  {}\nL1        12  b", "a".repeat(200))
+            format!(
+                "level     files  range\nL0            2  {}\nL1     12.5 KiB  2 .. 3",
+                "1".repeat(200)
+            )
         );
         assert!(table.render(true, false).contains("\x1b["));
     }

@@ -120,7 +120,7 @@ impl Core {
         table: Option<TableMeta>,
     ) -> Result<Arc<Version>, Failure> {
         let mut manifest = side.manifest.lock();
-        let mut counters = manifest.state().counters.clone();
+        let mut counters = manifest.state().counters;
         counters.flushes += 1;
         counters.flushed_bytes += table.as_ref().map_or(0, |table| table.size);
         counters.user_bytes += table.as_ref().map_or(0, |table| table.raw_bytes);

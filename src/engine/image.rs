@@ -9,9 +9,8 @@ use super::judge::{self, DroppedTail, LogFacts, Verdict};
 use super::memtable::{Memtable, MemtableWriter};
 use crate::error::{Error, Result};
 use crate::format::batch;
-use crate::format::coding::Cursor;
 use crate::format::edit::{Edit, LogMeta, StoreInfo};
-use crate::format::frame::{self, Kind};
+use crate::format::frame::{self, BatchPayload, Kind};
 use crate::format::header::{FileKind, Header};
 use crate::format::key::Trailer;
 use crate::format::names::{self, FileName};
@@ -210,7 +209,10 @@ fn read_manifest(file: &dyn File, number: FileNumber) -> Result<(Header, State, 
             Kind::Edit => Edit::decode(payload),
             other => Err(format!("a frame of kind {other:?} in a manifest")),
         };
-        let applied = edit.and_then(|edit| state.apply(&edit));
+        let applied = edit.and_then(|edit| {
+            edit.tables_added.iter().try_for_each(|(_, table)| table.check())?;
+            state.apply(&edit)
+        });
         applied.map_err(|reason| Error::corruption(file.path(), offset, reason))
     })?;
     Ok((header, state, scan))
@@ -342,13 +344,16 @@ impl Replay {
     }
 
     fn batch(&mut self, payload: &[u8]) -> Result<(), String> {
-        let mut cursor = Cursor::new(payload);
-        let first = SeqNo(cursor.u64().ok_or("a batch record without a sequence number")?);
+        let BatchPayload { first, batch } = BatchPayload::decode(payload)?;
         let expected = self.last_seqno.plus(1);
         if first != expected {
             return Err(format!("it begins with seqno {first}, expected {expected}"));
         }
-        let count = insert_batch(&mut self.memtable_writer, first, &payload[8..])?;
+        let count = u64::from(batch::validate(batch)?);
+        if count > SeqNo::MAX.0 - self.last_seqno.0 {
+            return Err(format!("{count} operations from seqno {first} on pass the last there is"));
+        }
+        insert_batch(&mut self.memtable_writer, first, batch)?;
         self.last_seqno = self.last_seqno.plus(count);
         Ok(())
     }

@@ -125,10 +125,10 @@ fn check_promised(log: &LogFacts, promised: u64) -> Result<(), Error> {
 }
 
 fn check_flipped(bad: Option<&Bad>, log: &LogFacts) -> Result<(), Error> {
-    let Some((bad, (at, bit))) = bad.and_then(|bad| Some((bad, bad.flipped?))) else {
-        return Ok(());
-    };
-    Err(log.damage(bad.offset, format!("{} (bit {bit} of byte {at:#x} is flipped)", bad.detail)))
+    match bad.filter(|bad| bad.flipped.is_some()) {
+        Some(bad) => Err(log.damage(bad.offset, &bad.detail)),
+        None => Ok(()),
+    }
 }
 
 fn dropped_tail(log: &LogFacts) -> Option<DroppedTail> {
@@ -162,10 +162,8 @@ pub(super) fn judge_manifest(
     let marked = marks.filter(|(marked, _)| *marked == number).map_or(0, |(_, upto)| upto);
     let promised = scan.promised.max(marked);
     if let Some(bad) = &scan.first_bad {
-        let flipped = bad.flipped.map(|(at, bit)| format!(" (bit {bit} of {at:#x} is flipped)"));
-        if promised > bad.offset || flipped.is_some() {
-            let detail = format!("{}{}", bad.detail, flipped.unwrap_or_default());
-            return Err(Error::corruption(path, bad.offset, detail));
+        if promised > bad.offset || bad.flipped.is_some() {
+            return Err(Error::corruption(path, bad.offset, &bad.detail));
         }
         let (offset, bytes) = (bad.offset, scan.size - bad.offset);
         let reason = format!("torn tail: {}", bad.detail);

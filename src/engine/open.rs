@@ -168,7 +168,7 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
             format_version: FORMAT_VERSION,
         }),
         last_seqno: Some(SeqNo::ZERO),
-        logs_added: vec![log.0.clone()],
+        logs_added: vec![log.0],
         ..Edit::default()
     };
     let manifest = plain(Manifest::create(&files, first, options.manifest_size))?;
@@ -236,7 +236,7 @@ fn resume_clean(files: &Arc<Files>, counters: &Arc<Counters>, image: &Image) -> 
         dirty: !unsynced.is_empty() || live.records_end > scan.promised,
         unsynced,
     };
-    Ok(Wal::resume(files, counters, (live.meta.clone(), Arc::clone(&live.file)), at))
+    Ok(Wal::resume(files, counters, (live.meta, Arc::clone(&live.file)), at))
 }
 
 /// Makes what was replayed durable and begins a new log behind it.
@@ -256,8 +256,7 @@ fn recover(
         manifest.sync_replayed()?;
     }
     let log = files.create_log(Fill::Zeros)?;
-    let mut edit =
-        Edit { reason: Reason::Recovery, logs_added: vec![log.0.clone()], ..Edit::default() };
+    let mut edit = Edit { reason: Reason::Recovery, logs_added: vec![log.0], ..Edit::default() };
     for (index, open) in image.logs.iter().enumerate() {
         let number = open.meta.number;
         match (open.facts.settled, index < image.verdict.live) {
@@ -353,6 +352,7 @@ fn core(
         tables,
         counters,
         recovery,
+        lifetime: state.counters,
         writer,
         superversion: ArcSwap::from_pointee(view),
         tree: Mutex::new(()),

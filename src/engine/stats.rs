@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::core::Core;
 use super::files::FIRST_FRAME;
+use crate::format::edit;
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// A number that only rises. Relaxed: it is for people, nothing depends on its order.
@@ -84,8 +85,8 @@ pub struct Stats {
     pub sync_us: u64,
     /// Memtables flushed by this handle.
     pub flushes: u64,
-    /// Memtables flushed in the store's life; only a writing handle knows.
-    pub flushes_ever: Option<u64>,
+    /// Totals over the store's life, as of its last edit: what is only in the logs is not in them.
+    pub lifetime: edit::Counters,
     /// Background jobs that failed in this handle.
     pub background_errors: u64,
     /// What the last one failed with, if no write has reported it yet.
@@ -109,6 +110,7 @@ impl Core {
             sync_us: self.counters.sync_us.get(),
             flushes: self.counters.flushes.get(),
             background_errors: self.counters.background_errors.get(),
+            lifetime: self.lifetime,
             ..Stats::default()
         };
         let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
@@ -142,6 +144,6 @@ impl Core {
             logs.map(|log| log.end.map_or(log.meta.size, |end| end.max(FIRST_FRAME))).sum(),
         ));
         stats.manifest = Some(manifest.position());
-        stats.flushes_ever = Some(manifest.state().counters.flushes);
+        stats.lifetime = manifest.state().counters;
     }
 }

@@ -198,8 +198,7 @@ impl Wal {
     /// Ends this log and goes on in a new one.
     pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
-        let edit =
-            Edit { reason: Reason::Rotate, logs_added: vec![meta.clone()], ..Edit::default() };
+        let edit = Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
         manifest.lock().append(edit)?;
         self.end().map_err(Failure::Poison)?;

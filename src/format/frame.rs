@@ -142,7 +142,7 @@ enum NoHead {
 /// the parts.
 ///
 /// # Panics
-/// When the payload is larger than [`PAYLOAD_SIZE_MAX`].
+/// When the payload is larger than [`PAYLOAD_SIZE_MAX`], or the offset is not aligned.
 pub fn encode(
     out: &mut Vec<u8>,
     id: FileId,
@@ -153,6 +153,7 @@ pub fn encode(
 ) {
     let payload_size: usize = payload.iter().map(|part| part.len()).sum();
     assert!(payload_size <= PAYLOAD_SIZE_MAX, "a frame's payload has {payload_size} bytes");
+    assert!(offset.is_multiple_of(FRAME_ALIGN as u64), "a frame at {offset:#x}");
     let mix = mix(id, offset);
     let mut header = [0; FRAME_HEADER_SIZE];
     header[0..2].copy_from_slice(&MAGIC);

@@ -54,13 +54,13 @@ impl State {
         }
         if let Some(lineage) = &edit.lineage {
             self.edits = lineage.edits + 1;
-            self.lineage = Some(lineage.clone());
+            self.lineage = Some(*lineage);
         }
         self.raise(edit)?;
         self.apply_logs(edit)?;
         self.apply_tables(edit)?;
         if let Some(counters) = &edit.counters {
-            self.counters = counters.clone();
+            self.counters = *counters;
         }
         Ok(())
     }
@@ -74,12 +74,12 @@ impl State {
             last_seqno: Some(self.last_seqno),
             logs_dropped_upto: Some(self.logs_dropped_upto),
             log_synced: self.log_synced,
-            counters: Some(self.counters.clone()),
-            lineage: self.lineage.clone(),
+            counters: Some(self.counters),
+            lineage: self.lineage,
             ..Edit::default()
         };
         for (number, log) in &self.logs {
-            edit.logs_added.push(log.meta.clone());
+            edit.logs_added.push(log.meta);
             edit.logs_ended.extend(log.end.map(|end| (*number, end)));
         }
         for (level, tables) in self.tables() {
@@ -113,7 +113,7 @@ impl State {
 
     fn apply_logs(&mut self, edit: &Edit) -> Result<(), String> {
         for meta in &edit.logs_added {
-            let log = LogState { meta: meta.clone(), end: None };
+            let log = LogState { meta: *meta, end: None };
             if self.logs.insert(meta.number, log).is_some() {
                 return Err(format!("log {} is added twice", meta.number));
             }

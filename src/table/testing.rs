@@ -218,8 +218,8 @@ pub(super) struct Forgery {
     pub(super) blocks: Vec<Vec<(&'static str, Trailer)>>,
     /// A key that the filter does not know.
     pub(super) hidden: Option<&'static str>,
-    /// Bytes that belong to no block, before the second data block.
-    pub(super) gap: usize,
+    /// The data block behind which there are bytes that belong to none.
+    pub(super) gap_behind: Option<usize>,
     /// How many entries the properties count.
     pub(super) entries: u64,
     /// What the index says is the last key of the first data block.
@@ -230,7 +230,7 @@ impl Forgery {
     pub(super) fn new(blocks: &[&[(&'static str, Trailer)]]) -> Forgery {
         let blocks: Vec<_> = blocks.iter().map(|block| block.to_vec()).collect();
         let entries = blocks.iter().map(|block| block.len() as u64).sum();
-        Forgery { blocks, hidden: None, gap: 0, entries, first_last: None }
+        Forgery { blocks, hidden: None, gap_behind: None, entries, first_last: None }
     }
 
     pub(super) fn write(&self) -> OneFile {
@@ -259,7 +259,9 @@ impl Forgery {
             let last = entries.last().unwrap();
             let user = if number == 0 { self.first_last.unwrap_or(last.0) } else { last.0 };
             index.add(user.as_bytes(), last.1, &place);
-            bytes.resize(bytes.len() + if number == 0 { self.gap } else { 0 }, 0);
+            if self.gap_behind == Some(number) {
+                bytes.extend_from_slice(&[0; 3]);
+            }
         }
         let data_bytes = bytes.len() as u64;
         let content = crate::format::filter::build(&hashes, 1000);

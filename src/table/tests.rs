@@ -250,17 +250,21 @@ fn a_block_in_the_wrong_place_is_found() {
 fn the_manifest_and_the_file_must_agree() {
     let model = small_model(24);
     let (vfs, meta) = write(&model, 99, options(150, Compression::Lz4));
-    let wrong: [fn(&mut TableMeta); 5] = [
-        |meta| meta.size += 1,
-        |meta| meta.id.0 += 1,
-        |meta| meta.filter.size -= 1,
-        |meta| meta.index.offset += 1,
-        |meta| meta.largest.user.push(0),
+    type Change = fn(&mut TableMeta);
+    let wrong: [(Change, &str); 6] = [
+        (|meta| meta.size += 1, "bytes, the manifest says"),
+        (|meta| meta.size -= 1, "bytes, the manifest says"),
+        (|meta| meta.id.0 += 1, "file id is 0000000000000063, the manifest says 0000000000000064"),
+        (|meta| meta.filter.size -= 1, "blocks are not where the manifest says"),
+        (|meta| meta.index.offset += 1, "blocks are not where the manifest says"),
+        (|meta| meta.largest.user.push(0), "its last key is not"),
     ];
-    for (index, change) in wrong.iter().enumerate() {
+    for (change, reason) in wrong {
         let mut meta = meta.clone();
         change(&mut meta);
-        assert!(matches!(open(&vfs, &meta), Err(Error::Corruption(_))), "{index}");
+        let error = open(&vfs, &meta).unwrap_err();
+        assert!(matches!(error, Error::Corruption(_)), "{error}");
+        assert!(error.to_string().contains(reason), "{error}, expected {reason}");
     }
     let mut smaller = meta.clone();
     smaller.smallest.user.push(0);
@@ -465,11 +469,13 @@ fn a_broken_writer_is_found_out() {
     assert!(matches!(judge(&honest()), (None, None)));
 
     let overlap = Forgery::new(&[&[("a", put(1)), ("c", put(1))], &[("b", put(1)), ("d", put(1))]]);
-    let gap = Forgery { gap: 3, ..honest() };
+    let gap = Forgery { gap_behind: Some(0), ..honest() };
+    let end = Forgery { gap_behind: Some(1), ..honest() };
     let index = Forgery { first_last: Some("cc"), ..honest() };
     for (forgery, expected) in [
         (overlap, "its first key does not follow the block before it"),
         (gap, "index block: entry 1 begins at"),
+        (end, "index block: data blocks end at"),
         (index, "its last key is not the one in the index"),
     ] {
         let (Some(verified), Some(scanned)) = judge(&forgery) else { panic!("{expected}") };

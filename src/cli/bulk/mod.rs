@@ -23,7 +23,7 @@ mod tsv;
 use std::fmt;
 use std::io::{self, BufRead, Write};
 
-use crate::format::key::{KEY_SIZE_MAX, VALUE_SIZE_MAX};
+use crate::{KEY_SIZE_MAX, VALUE_SIZE_MAX};
 
 pub use lines::Lines;
 pub use ndjson::{Operation, bytes_field, parse_operation};
@@ -205,7 +205,7 @@ impl Reader {
     fn accept(&mut self, item: Item) -> Result<Option<Record>, Problem> {
         match item {
             Item::Record(record) => {
-                check_sizes(&record).map_err(|why| self.lines.problem(why))?;
+                check_sizes(&record.key, &record.value).map_err(|why| self.lines.problem(why))?;
                 self.tally.add(&record.key, &record.value);
                 Ok(Some(record))
             }
@@ -331,8 +331,12 @@ fn detect(line: &[u8]) -> Option<Format> {
     }
 }
 
-fn check_sizes(record: &Record) -> Result<(), String> {
-    match (record.key.len(), record.value.len()) {
+/// Checks a key and a value against the limits, before anything is opened or written.
+///
+/// # Errors
+/// Which limit is broken.
+pub fn check_sizes(key: &[u8], value: &[u8]) -> Result<(), String> {
+    match (key.len(), value.len()) {
         (0, _) => Err("the key is empty".to_owned()),
         (size, _) if size > KEY_SIZE_MAX => {
             Err(format!("the key has {size} bytes, limit is {KEY_SIZE_MAX}"))

@@ -70,13 +70,13 @@ pub fn parse_operation(line: &[u8]) -> Result<Operation, String> {
         Some("put") => {
             let record =
                 Record { key: required(&fields, "key")?, value: required(&fields, "value")? };
-            super::check_sizes(&record)?;
+            super::check_sizes(&record.key, &record.value)?;
             Ok(Operation::Put(record))
         }
         Some("del") => {
-            let record = Record { key: required(&fields, "key")?, value: Vec::new() };
-            super::check_sizes(&record)?;
-            Ok(Operation::Delete(record.key))
+            let key = required(&fields, "key")?;
+            super::check_sizes(&key, b"")?;
+            Ok(Operation::Delete(key))
         }
         Some("commit") => Ok(Operation::Commit),
         Some(other) => Err(format!("unknown operation {other:?}; there are put, del, commit")),

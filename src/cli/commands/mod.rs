@@ -1,18 +1,36 @@
 //! The verbs of `beach`, a file a group.
 
+mod admin;
+mod bulk;
+mod kv;
 mod meta;
+mod session;
+mod tour;
 
 use crate::cli::args::{Args, Verb};
-use crate::cli::{Failure, Out, Outcome};
+use crate::cli::{Out, Outcome};
 
 /// Runs one verb.
 ///
 /// # Errors
 /// Whatever stopped it; the caller tells it and exits with its status.
 pub fn run(args: &Args, out: &mut Out) -> Outcome {
+    if let Some(hint) = &args.hint {
+        out.hint(hint);
+    }
     match &args.verb {
+        Verb::Put(wanted) => kv::put(args, wanted, out),
+        Verb::Get(wanted) => kv::get(args, wanted, out),
+        Verb::Del(wanted) => kv::del(args, wanted, out),
+        Verb::Scan(wanted) => kv::scan(args, wanted, out),
+        Verb::Apply(wanted) => bulk::apply(args, wanted, out),
+        Verb::Load(wanted) => bulk::load(args, wanted, out),
+        Verb::Dump(wanted) => bulk::dump(args, wanted, out),
+        Verb::Flush => admin::flush(args, out),
+        Verb::Lsm => admin::lsm(args, out),
+        Verb::Stats => admin::stats(args, out),
+        Verb::Tour(wanted) => tour::tour(args, wanted, out),
         Verb::Completions(wanted) => meta::completions(wanted, out),
         Verb::Man(wanted) => meta::man(wanted, out),
-        _ => Err(Failure::Usage("not in this build yet".to_owned())),
     }
 }

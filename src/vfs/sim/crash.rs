@@ -32,7 +32,7 @@ pub enum DataPlan {
     TearSector,
     /// The last write of each file is lost and its size kept: fresh bytes read as zeros.
     ZeroTail,
-    /// The last write of each file, or its latter part, is garbage.
+    /// The last write of each file is garbage, or its latter part from some sector on.
     GarbageTail,
     /// Each sector of 512 bytes shows the state after one of the writes to it, or before all.
     Subset512,
@@ -204,7 +204,7 @@ enum Fate {
     /// Only so many bytes of it are kept.
     Cut(usize),
     SizeOnly,
-    /// From this byte of it on there is garbage that follows from the seed.
+    /// From the sector of this byte of it on there is garbage that follows from the seed.
     Garbage(usize, u64),
 }
 

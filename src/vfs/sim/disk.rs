@@ -257,6 +257,7 @@ impl Disk {
 
     /// Puts bytes on the disk, durably and under a durable name, whatever was there before.
     pub(super) fn install(&mut self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let first_seq = self.next_seq;
         let inode = match self.find_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.create_parents(path)?;
@@ -268,7 +269,10 @@ impl Disk {
         let mut entry = Entry::File(inode);
         let mut path = path;
         while let Some((dir, name)) = split(path) {
-            self.dir_mut(&dir)?.durable.insert(name, entry);
+            let dir = self.dir_mut(&dir)?;
+            dir.durable.insert(name, entry);
+            // Made just now for the file's sake, and durable already.
+            dir.pending.retain(|change| change.seq < first_seq);
             entry = Entry::Dir;
             path = path.parent().unwrap_or(Path::new(""));
         }

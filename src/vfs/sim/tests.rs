@@ -89,20 +89,24 @@ fn each_data_plan_leaves_what_it_says() -> Result<()> {
     Ok(())
 }
 
-/// The garbage is in the last write and nowhere else, and now and then only in its latter sectors.
+/// The garbage is in the last write and nowhere else, and begins where the write or a sector does.
 #[test]
 fn garbage_stays_within_the_last_write() -> Result<()> {
     let sim = sim();
     let file = file_with(&sim, "f", b"D");
     file.write_at(b"aa", 1)?;
-    file.write_at(&[b'c'; 1021], 3)?;
+    file.write_at(&[b'c'; 1200], 3)?;
     let garbage = outcomes(&sim, DataPlan::GarbageTail);
     assert!(garbage.len() > 100, "only {} kinds of garbage", garbage.len());
-    let contents: Vec<_> = garbage.into_iter().flatten().collect();
-    assert!(contents.iter().all(|bytes| bytes.starts_with(b"Daa") && bytes.len() == 1024));
-    assert!(contents.iter().any(|bytes| bytes[3..512] == [b'c'; 509]));
-    assert!(contents.iter().all(|bytes| bytes[512..] != [b'c'; 512]));
-    assert!(contents.iter().any(|bytes| bytes[3..512] != [b'c'; 509]));
+    let mut starts = BTreeSet::new();
+    for bytes in garbage.into_iter().flatten() {
+        assert!(bytes.starts_with(b"Daa") && bytes.len() == 1203);
+        // A run of garbage may by chance begin with a byte as it was; eight are out of the question.
+        let intact = bytes[3..].iter().take_while(|byte| **byte == b'c').count();
+        starts.insert(if intact < 8 { 3 } else { (3 + intact) / 512 * 512 });
+        assert!(intact < 8 || (3 + intact) % 512 < 8, "garbage begins at {}", 3 + intact);
+    }
+    assert_eq!(starts, BTreeSet::from([3, 512, 1024]));
     Ok(())
 }
 
@@ -444,6 +448,7 @@ fn damage_is_durable_and_seen_by_open_handles() -> Result<()> {
     assert_eq!(sim.crash(&CrashPlan::LOSE_ALL).read_file("/db/f")?, b"cytes");
     assert!(sim.corrupt("/db/absent", |_| {}).expect_err("absent").is_not_found());
     sim.install("/new/dir/f", b"x")?;
+    assert_eq!(sim.pending_count(), 0);
     let dump = sim.crash(&CrashPlan::LOSE_ALL).dump();
     assert_eq!(dump.get(Path::new("/new/dir/f")), Some(&b"x".to_vec()));
     assert_eq!(dump.len(), 2);
