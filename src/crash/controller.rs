@@ -189,7 +189,7 @@ impl Run<'_> {
         compared.map_err(violation)?;
         let replayed_bytes = db.recovery().replayed_bytes;
         // Half of the stores are closed and half just let go, as a reader of the next state finds.
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             db.close().map_err(|error| violation(format!("the store does not close: {error}")))?;
         }
         Ok(Cycle { cycle: number, acknowledged, recovered, replayed_bytes })

@@ -1,6 +1,6 @@
 //! Kill a writing process at random moments, open what it left, and compare with what it was told.
 //!
-//! A *worker* process writes the batches of a seeded [`workload`] and says on its standard output
+//! A *worker* process writes the batches of a seeded workload ([`planned`]) and says on its standard output
 //! after each that it was acknowledged. The *controller* kills it, reads what it said, opens the
 //! store itself and checks that
 //! - every acknowledged batch is there (a kill keeps buffered ones too), and at most the one that

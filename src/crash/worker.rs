@@ -38,7 +38,8 @@ impl Ack {
 /// The store's. None of them may happen; the controller reports it.
 pub fn work(dir: &Path, seed: u64, acks: &mut dyn Write) -> Result<()> {
     // Small, so that flushes, rotations, growing logs and rollovers come often.
-    let options = Options::new().memtable_size(256 << 10).manifest_size(8 << 10).log_size(16 << 10);
+    let options =
+        Options::new().memtable_size(512 << 10).manifest_size(32 << 10).log_size(16 << 10);
     let db = options.open(dir)?;
     let mut number = batches_in(&db, seed)?;
     let mut ack = Ack { batch: number, seqno: db.stats().last_seqno.0 };

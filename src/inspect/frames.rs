@@ -363,7 +363,7 @@ fn unexpected(header: Option<Header>, size: u64, expect: &Expect) -> Option<Stri
         return Some(format!("a foreign or older file: its id is {found}, the manifest says {id}"));
     }
     let expected = expect.size;
-    (size < expected).then(|| format!("it has {size} bytes, the manifest says {expected}"))
+    (size < expected).then(|| format!("it has {size} bytes, expected at least {expected}"))
 }
 
 /// Whether the bytes of a file shorter than a header can be the beginning of one, or of zeros.

@@ -3,12 +3,13 @@
 //! The state is that of the edits up to the first hole: what follows one may build on what is
 //! missing.
 
-use super::frames::{self, Expect, FileHeader, Hole, Piece};
+use super::frames::{self, Expect, FileHeader, Hole, HoleClass, Piece};
 use crate::error::{Error, Result};
 use crate::format::edit::Edit;
 use crate::format::frame::Kind;
-use crate::format::header::FileKind;
+use crate::format::header::{FileKind, HEADER_SIZE};
 use crate::format::state::State;
+use crate::types::StoreId;
 use crate::vfs::File;
 
 /// One part of a manifest.
@@ -17,7 +18,7 @@ pub enum ManifestItem<'a> {
     /// The file and its header; always first.
     Header(&'a FileHeader),
     /// A whole, intact frame.
-    Edit(ManifestEdit),
+    Edit(Box<ManifestEdit>),
     /// Bytes that are no frames.
     Hole(Hole),
     /// Zeros up to the end.
@@ -75,10 +76,12 @@ pub fn read_manifest<E: From<Error>>(
 ) -> Result<ManifestTotals, E> {
     let mut totals = ManifestTotals::default();
     let mut spoiled = false;
+    let mut owner = None;
     frames::walk(file, FileKind::Manifest, expect, &mut |piece| {
         let item = match piece {
             Piece::Header(header) => {
                 totals.damaged += u64::from(header.damage.is_some());
+                owner = header.header.map(|header| header.store);
                 ManifestItem::Header(header)
             }
             Piece::Frame { offset, size, kind, synced_upto, payload } => {
@@ -89,11 +92,11 @@ pub fn read_manifest<E: From<Error>>(
                 let folded = totals.fold(edit.as_ref(), offset + size);
                 spoiled |= folded.is_err();
                 let number = (!totals.is_partial).then_some(totals.state.edits);
-                let damage = damage.or(folded.err());
+                let damage = damage.or(folded.err()).or_else(|| stranger(edit.as_ref(), owner));
                 totals.edits += 1;
                 totals.damaged += u64::from(damage.is_some());
                 let edit = ManifestEdit { offset, size, synced_upto, edit, number, damage };
-                ManifestItem::Edit(edit)
+                ManifestItem::Edit(Box::new(edit))
             }
             Piece::Hole(hole) => {
                 totals.is_partial = true;
@@ -108,7 +111,31 @@ pub fn read_manifest<E: From<Error>>(
     if spoiled {
         totals.state = state_upto(file, expect, totals.state_end)?;
     }
+    if totals.edits == 0 && totals.damaged == 0 {
+        totals.damaged += 1;
+        visit(ManifestItem::Hole(no_edits()))?;
+    }
     Ok(totals)
+}
+
+/// A store's manifest is never without an edit: it counts only once its first one is durable.
+fn no_edits() -> Hole {
+    Hole {
+        offset: HEADER_SIZE as u64,
+        size: 0,
+        class: HoleClass::TornTail,
+        is_damage: true,
+        detail: "there is no edit that says which store this is".to_owned(),
+        flipped: None,
+        seqno_before: None,
+        seqno_after: None,
+    }
+}
+
+/// That an edit is of another store than the header.
+fn stranger(edit: Option<&Edit>, owner: Option<StoreId>) -> Option<String> {
+    let (found, owner) = (edit?.store.as_ref()?.id, owner?);
+    (found != owner).then(|| format!("it is of store {found}, the header of {owner}"))
 }
 
 impl ManifestTotals {

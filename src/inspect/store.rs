@@ -5,13 +5,13 @@
 use std::path::{Path, PathBuf};
 
 use super::frames::Expect;
-use super::manifest::{ManifestTotals, read_manifest};
+use super::manifest::read_manifest;
 use crate::error::{Error, Result};
 use crate::format::header::FileKind;
 use crate::format::names::{self, FileName};
-use crate::format::state::State;
+use crate::format::state::{LogState, State};
 use crate::record;
-use crate::types::{FileNumber, Level};
+use crate::types::{FileNumber, Level, StoreId};
 use crate::vfs::{self, Access, Vfs};
 
 /// The files of a store that count.
@@ -105,10 +105,18 @@ fn named(vfs: &dyn Vfs, dir: &Path, number: FileNumber, found: Live) -> Result<L
     };
     let trouble = match read {
         Ok(totals) if totals.damaged == 0 => {
-            return Ok(of_state(vfs, dir, path, number, &totals));
+            let store = totals.state.store.as_ref().map(|store| store.id);
+            let promise = store.and_then(|store| manifest_promise(vfs, &found.logs, store));
+            match promise {
+                Some((newer, _)) if newer > number => {
+                    let detail = format!("a log knows of the newer manifest {newer}");
+                    Error::corruption(&path, None, detail)
+                }
+                _ => return Ok(of_state(dir, path, number, &totals.state, promise)),
+            }
         }
         Ok(totals) => {
-            let detail = format!("{} damaged places", totals.damaged);
+            let detail = format!("it has {} damaged places", totals.damaged);
             Error::corruption(&path, None, detail)
         }
         Err(Error::NotOurs { path, detail, .. }) => Error::corruption(path, 0, detail),
@@ -118,33 +126,28 @@ fn named(vfs: &dyn Vfs, dir: &Path, number: FileNumber, found: Live) -> Result<L
 }
 
 fn of_state(
-    vfs: &dyn Vfs,
     dir: &Path,
     path: PathBuf,
     number: FileNumber,
-    totals: &ManifestTotals,
+    state: &State,
+    promise: Option<(FileNumber, u64)>,
 ) -> Live {
-    let state = &totals.state;
-    let logs: Vec<(PathBuf, Expect)> = state
-        .logs
-        .iter()
-        .map(|(number, log)| {
-            let promise = state.log_synced.filter(|(log, _)| log == number);
-            let expect = Expect {
-                id: Some(log.meta.id),
-                size: log.meta.size,
-                promised: promise.map_or(0, |(_, upto)| upto),
-                end: log.end,
-            };
-            (dir.join(names::log(*number)), expect)
-        })
-        .collect();
-    let promised = manifest_promise(vfs, &logs, number);
+    let log = |(number, log): (&FileNumber, &LogState)| {
+        let promise = state.log_synced.filter(|(log, _)| log == number);
+        let expect = Expect {
+            id: Some(log.meta.id),
+            size: log.meta.size,
+            promised: promise.map_or(0, |(_, upto)| upto),
+            end: log.end,
+        };
+        (dir.join(names::log(*number)), expect)
+    };
+    let promised = promise.filter(|(manifest, _)| *manifest == number).map_or(0, |(_, upto)| upto);
     Live {
         manifest: Some(path),
         manifest_expect: Expect { promised, size: promised, ..Expect::default() },
+        logs: state.logs.iter().map(log).collect(),
         tables: tables(dir, state),
-        logs,
         trouble: None,
     }
 }
@@ -156,14 +159,19 @@ fn tables(dir: &Path, state: &State) -> Vec<(PathBuf, Option<Level>)> {
     state.tables().map(named).collect()
 }
 
-/// The largest promise about manifest `number` in a mark or close of the logs. A log that cannot
-/// be read promises nothing; what is wrong with it is not this report's business.
-fn manifest_promise(vfs: &dyn Vfs, logs: &[(PathBuf, Expect)], number: FileNumber) -> u64 {
+/// The largest promise about a manifest, the newest one's, in the marks of all logs of the store:
+/// also of those that the manifest does not name, for it may be an older copy. A log that cannot be
+/// read promises nothing; what is wrong with it is not this report's business.
+fn manifest_promise(
+    vfs: &dyn Vfs,
+    logs: &[(PathBuf, Expect)],
+    store: StoreId,
+) -> Option<(FileNumber, u64)> {
     let promise = |path: &Path| {
         let file = vfs.open(path, Access::Read).ok()?;
         let header = record::read_header(&*file, FileKind::Wal).ok()?;
         let scan = record::scan_log(&*file, &header, None, &mut |_, _, _| Ok(())).ok()?;
-        scan.manifest_promise.filter(|(manifest, _)| *manifest == number).map(|(_, upto)| upto)
+        scan.manifest_promise.filter(|_| header.store == store)
     };
-    logs.iter().filter_map(|(path, _)| promise(path)).max().unwrap_or(0)
+    logs.iter().filter_map(|(path, _)| promise(path)).max()
 }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
+use super::table::entry_count;
 use super::wal::damage_count;
 use super::{Dump, plural, with_damage};
 use crate::cli::args::{self, Common};
@@ -155,8 +156,9 @@ fn table_text(dump: &Dump<'_>, table: &TableMeta) -> String {
     let TableMeta { id, size, entries, tombstones, min_seqno, max_seqno, .. } = table;
     let (smallest, largest) = (dump.key(&table.smallest), dump.key(&table.largest));
     format!(
-        "id {id}, {size} bytes, {entries} entries, {tombstones} tombstones, \
-         seqno {min_seqno}..{max_seqno}, {smallest} .. {largest}"
+        "id {id}, {size} bytes, {}, {}, seqno {min_seqno}..{max_seqno}, {smallest} .. {largest}",
+        entry_count(*entries),
+        plural(*tombstones, "tombstone"),
     )
 }
 

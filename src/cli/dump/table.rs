@@ -77,7 +77,7 @@ fn end_of_file(dump: &mut Dump<'_>, file: &dyn File, totals: &TableTotals) -> Ou
     dump.complain(file.path(), totals.damaged)
 }
 
-fn entry_count(count: u64) -> String {
+pub(super) fn entry_count(count: u64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
@@ -146,10 +146,19 @@ fn properties_of(dump: &mut Dump<'_>, handle: Handle, properties: &Properties) -
             "from {origin}, job {job}, for {level}, inputs {inputs}, made {}",
             utc(*created_ms)
         ),
-        format!("{entries} entries, {tombstones} tombstones, {distinct_keys} distinct keys"),
+        format!(
+            "{}, {}, {}",
+            entry_count(*entries),
+            plural(*tombstones, "tombstone"),
+            plural(*distinct_keys, "distinct key")
+        ),
         format!("seqno {min_seqno}..{max_seqno}, {smallest} .. {largest}"),
         format!("{raw_key_bytes} bytes of keys, {raw_value_bytes} bytes of values"),
-        format!("{data_blocks} data blocks of {data_bytes} bytes, order {}", properties.comparator),
+        format!(
+            "{} of {data_bytes} bytes, order {}",
+            plural(*data_blocks, "data block"),
+            properties.comparator
+        ),
     ] {
         dump.out.line(format!("    {line}"))?;
     }

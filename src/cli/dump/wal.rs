@@ -146,10 +146,10 @@ fn frame_line(frame: &LogFrame<'_>) -> String {
             format!("seqno {}, {}, ", payload.first, plural(*count, "op"))
         }
         Content::Mark(mark) => {
-            format!("manifest {} synced_upto {:#x}, ", mark.manifest, mark.manifest_synced)
+            format!("manifest {} is synced to {:#x}, ", mark.manifest, mark.manifest_synced)
         }
         Content::Close(close) => format!(
-            "log ends at {:#x}, manifest {} synced_upto {:#x}, ",
+            "log ends at {:#x}, manifest {} is synced to {:#x}, ",
             close.log_end, close.manifest, close.manifest_synced
         ),
         Content::End(end) => format!("log ends at {:#x}, ", end.log_end),
