@@ -132,9 +132,10 @@ fn log_is_blank(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
 pub(super) fn log_is_left_over(vfs: &dyn Vfs, path: &Path, store: StoreId) -> Result<bool> {
     let file = vfs.open(path, Access::Read)?;
     match record::read_header(&*file, FileKind::Wal) {
-        Ok(header) => Ok(header.store == store),
+        Ok(header) if header.store == store => Ok(true),
         Err(error @ Error::Io { .. }) => Err(error),
-        Err(_) => log_is_blank(vfs, path),
+        // Perhaps of a store whose creation did not finish: it had an id of its own.
+        Ok(_) | Err(_) => log_is_blank(vfs, path),
     }
 }
 
@@ -144,10 +145,58 @@ fn has_frames(scan: &LogScan) -> bool {
 
 /// Reads and judges the store whose CURRENT names manifest `number`.
 pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: FileNumber, access: Access) -> Result<Image> {
-    let manifest_path = dir.join(names::manifest(number));
-    let manifest_file = open_named(vfs, &manifest_path, access, "CURRENT")?;
-    let (manifest_header, state, manifest_scan) = read_manifest(&*manifest_file, number)?;
-    let store = check_store(&manifest_path, &manifest_header, &state)?;
+    let path = dir.join(names::manifest(number));
+    let file = open_named(vfs, &path, access, "CURRENT")?;
+    let (header, state, scan) = read_manifest(&*file, number)?;
+    // By its own promises first: half a manifest names the wrong tables and logs.
+    judge::judge_manifest(&path, number, &scan, None)?;
+    let store = check_store(&path, &header, &state)?;
+    let loaded = load_state(vfs, dir, access, (&path, file, header, &scan), store.clone(), state);
+    loaded.map_err(|error| match error {
+        Error::Corruption(_) => {
+            let older = older_manifest(vfs, dir, store.id, (&path, number, &scan));
+            older.unwrap_or(error)
+        }
+        other => other,
+    })
+}
+
+/// When what the manifest names is not as it says: whether that is because the manifest lost its
+/// end, as any log of the store may know, also one that this manifest does not name.
+fn older_manifest(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    store: StoreId,
+    (path, number, scan): (&Path, FileNumber, &LogScan),
+) -> Option<Error> {
+    let mut marks = None;
+    for name in vfs.list(dir).ok()? {
+        let FileName::Log(_) = names::parse(&name) else { continue };
+        let Ok(file) = vfs.open(&dir.join(name), Access::Read) else { continue };
+        let Ok(header) = record::read_header(&*file, FileKind::Wal) else { continue };
+        if header.store == store
+            && let Ok(scan) = record::scan_log(&*file, &header, None, &mut |_, _, _| Ok(()))
+        {
+            marks = marks.max(scan.manifest_promise);
+        }
+    }
+    judge::judge_manifest(path, number, scan, marks).err()
+}
+
+/// Reads and judges what a manifest names, and then the manifest's own tail.
+fn load_state(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    access: Access,
+    (manifest_path, manifest_file, manifest_header, manifest_scan): (
+        &Path,
+        Arc<dyn File>,
+        Header,
+        &LogScan,
+    ),
+    store: StoreInfo,
+    state: State,
+) -> Result<Image> {
     let names = vfs.list(dir)?;
     check_tables_exist(dir, &state, &names)?;
 
@@ -161,11 +210,12 @@ pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: FileNumber, access: Access
             replay.log(file, header, end, gapless)
         })?;
         log.records_end = replay.records_end;
-        gapless &= log.facts.settled.is_some() || log.facts.scan.ended;
+        gapless &= log.facts.is_complete();
         logs.push(log);
     }
+    let number = manifest_header.number;
     let marks = logs.iter().filter_map(|log| log.facts.scan.manifest_promise).max();
-    let manifest_tail = judge::judge_manifest(&manifest_path, number, &manifest_scan, marks)?;
+    let manifest_tail = judge::judge_manifest(manifest_path, number, manifest_scan, marks)?;
     let facts: Vec<LogFacts> = logs.iter().map(|log| log.facts.clone()).collect();
     let verdict = judge::judge_logs(&facts, state.log_synced)?;
     check_unnamed_logs(vfs, dir, store.id, &state, &names)?;
