@@ -24,7 +24,7 @@
 //! # }
 //! ```
 //!
-//! What it promises is in `docs/semantics.md`; every byte it writes is described in [`format`].
+//! What it promises is in `docs/semantics.md`; every byte it writes is described in [`mod@format`].
 
 #[cfg(feature = "cli")]
 pub mod cli;
