@@ -107,6 +107,8 @@ pub enum Failure {
     ClosedPipe,
     /// A signal asked a command to stop that does so in order; its number.
     Signal(i32),
+    /// A failure with the story of what was being done; the rest is that of the failure itself.
+    During(anyhow::Error),
 }
 
 /// What commands return.
@@ -127,6 +129,7 @@ impl Failure {
     pub fn code(&self) -> u8 {
         match self {
             Failure::Signal(signal) => 128 + (*signal as u8 & 0x7f),
+            Failure::During(story) => cause(story).map_or(Status::Trouble.code(), Failure::code),
             other => other.status().code(),
         }
     }
@@ -140,13 +143,18 @@ impl Failure {
             Failure::Stream(..) => Status::Trouble,
             Failure::Damaged(_) => Status::Damage,
             Failure::ClosedPipe | Failure::Signal(_) => Status::Done,
+            Failure::During(story) => cause(story).map_or(Status::Trouble, Failure::status),
         }
     }
 
     /// Whether there is nothing to say about it.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
-        matches!(self, Failure::ClosedPipe | Failure::Signal(_))
+        match self {
+            Failure::ClosedPipe | Failure::Signal(_) => true,
+            Failure::During(story) => cause(story).is_some_and(Failure::is_quiet),
+            _ => false,
+        }
     }
 
     /// The command to run next, if there is one that helps.
@@ -156,7 +164,9 @@ impl Failure {
         match error {
             Error::Corruption(damage) => Some(next_step_for(&damage.path)),
             Error::Locked { .. } => Some("the same with a larger --wait SECS".to_owned()),
-            Error::NoStore { .. } => Some("beach --db DIR put KEY VALUE to make one".to_owned()),
+            Error::NoStore { path, .. } if is_vacant(path) => {
+                Some(format!("beach --db {} put KEY VALUE to make one", path.display()))
+            }
             _ => None,
         }
     }
@@ -171,12 +181,27 @@ impl fmt::Display for Failure {
             Failure::Stream(text, error) => write!(f, "{text}: {}", plain(error))?,
             Failure::ClosedPipe => f.write_str("the output was closed")?,
             Failure::Signal(signal) => write!(f, "stopped by signal {signal}")?,
+            Failure::During(story) => write!(f, "{story:#}")?,
         }
         match self.next_step() {
             Some(command) => write!(f, "; run: {command}"),
             None => Ok(()),
         }
     }
+}
+
+/// So that a command of many steps can say which of them failed.
+impl std::error::Error for Failure {}
+
+impl From<anyhow::Error> for Failure {
+    fn from(story: anyhow::Error) -> Failure {
+        Failure::During(story)
+    }
+}
+
+/// The failure that a story ends in.
+fn cause(story: &anyhow::Error) -> Option<&Failure> {
+    story.downcast_ref()
 }
 
 impl From<Error> for Failure {
@@ -190,12 +215,21 @@ fn next_step_for(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = path.display();
     if name.ends_with(".sst") {
-        format!("beach-sstDump doctor {shown}")
+        format!("beach-sstDump {shown}")
     } else if name.ends_with(".wal") {
         format!("beach-walDump {shown}")
     } else {
         let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
-        format!("beach-manifest check {}", dir.unwrap_or(Path::new(".")).display())
+        format!("beach-manifest {}", dir.unwrap_or(Path::new(".")).display())
+    }
+}
+
+/// Whether a store could be made here.
+#[allow(clippy::disallowed_methods, reason = "looks around, to give the right advice")]
+fn is_vacant(dir: &Path) -> bool {
+    match std::fs::read_dir(dir) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == io::ErrorKind::NotFound,
     }
 }
 
@@ -252,16 +286,51 @@ mod tests {
         assert_eq!(Failure::output(io::ErrorKind::StorageFull.into()).code(), 5);
     }
 
+    /// The same failure bare and wrapped in two steps; the wrapped one also says which they were.
+    #[test]
+    fn the_story_of_a_failure_changes_nothing_but_its_text() {
+        let story = |failure| anyhow::Error::new(failure).context("step 5").context("tour");
+        for bare in [
+            || Failure::ClosedPipe,
+            || Failure::Signal(15),
+            || Failure::Usage("key too long".to_owned()),
+            || Failure::from(Error::corruption("db/000012.wal", 16, "bad")),
+        ] {
+            let (bare, told) = (bare(), Failure::from(story(bare())));
+            assert_eq!((bare.code(), bare.is_quiet()), (told.code(), told.is_quiet()));
+            assert_eq!(told.to_string(), format!("tour: step 5: {bare}"));
+        }
+        assert_eq!(Failure::from(anyhow::anyhow!("of no kind")).code(), 5);
+    }
+
+    /// Advice that would not work is worse than none.
+    #[test]
+    fn a_store_is_proposed_only_where_one_can_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let shown = |path: &Path| {
+            Failure::from(Error::NoStore { path: path.into(), detail: "no".into() }).to_string()
+        };
+        let absent = dir.path().join("absent");
+        for vacant in [dir.path(), &absent] {
+            let advice =
+                format!("; run: beach --db {} put KEY VALUE to make one", vacant.display());
+            assert!(shown(vacant).ends_with(&advice));
+        }
+        let taken = dir.path().join("taken");
+        std::fs::create_dir_all(taken.join("x")).unwrap();
+        assert!(!shown(&taken).contains("run:"));
+    }
+
     /// The line of an error about each kind of file ends in the tool that reads it.
     #[test]
     fn damage_names_the_place_and_the_tool() {
         let shown = |path: &str| Failure::from(Error::corruption(path, 16, "bad")).to_string();
         assert_eq!(
             shown("db/000013.sst"),
-            "db/000013.sst@0x10 is damaged: bad; run: beach-sstDump doctor db/000013.sst"
+            "db/000013.sst@0x10 is damaged: bad; run: beach-sstDump db/000013.sst"
         );
         assert!(shown("db/000012.wal").ends_with("run: beach-walDump db/000012.wal"));
-        assert!(shown("db/MANIFEST-000001").ends_with("run: beach-manifest check db"));
-        assert!(shown("CURRENT").ends_with("run: beach-manifest check ."));
+        assert!(shown("db/MANIFEST-000001").ends_with("run: beach-manifest db"));
+        assert!(shown("CURRENT").ends_with("run: beach-manifest ."));
     }
 }

@@ -12,21 +12,21 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
+use super::counters::Counters;
 use super::files::Files;
 use super::iter::known_kind;
 use super::manifest::Manifest;
 use super::memtable::MemtableWriter;
 use super::options::Options;
 use super::snapshot::SnapshotList;
-use super::stats::Counters;
 use super::superversion::{Immutable, SuperVersion};
 use super::value::Value;
 use super::version::{TableSpace, Version};
 use super::wal::Wal;
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
-use crate::format::filter;
 use crate::format::key::{KEY_SIZE_MAX, Trailer};
+use crate::format::{edit, filter};
 use crate::runtime::Worker;
 use crate::types::{FileNumber, SeqNo, ValueKind};
 use crate::vfs::Lock;
@@ -38,6 +38,8 @@ pub(super) struct Core {
     pub(super) tables: Arc<TableSpace>,
     pub(super) counters: Arc<Counters>,
     pub(super) recovery: Recovery,
+    /// The store's totals when it was opened; a writing handle's manifest has newer ones.
+    pub(super) lifetime: edit::Counters,
     /// What only a writing handle has.
     pub(super) writer: Option<WriteSide>,
 

@@ -17,13 +17,13 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
 use super::core::{Core, Poison, WriteSide, Writing};
+use super::counters::Counters;
 use super::files::{FIRST_FRAME, Failure, Files};
 use super::image::{self, Image, Vacancy};
 use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::options::Options;
 use super::snapshot::SnapshotList;
-use super::stats::Counters;
 use super::superversion::SuperVersion;
 use super::version::{TableSpace, Version};
 use super::wal::{Resumed, Wal};
@@ -352,6 +352,7 @@ fn core(
         tables,
         counters,
         recovery,
+        lifetime: state.counters,
         writer,
         superversion: ArcSwap::from_pointee(view),
         tree: Mutex::new(()),

@@ -1,42 +1,9 @@
-//! Counters, and the figures of a store as its user sees them.
-
-use std::sync::atomic::{AtomicU64, Ordering};
+//! The figures of a store as its user sees them.
 
 use super::core::Core;
 use super::files::FIRST_FRAME;
+use crate::format::edit;
 use crate::types::{FileNumber, Level, SeqNo};
-
-/// A number that only rises. Relaxed: it is for people, nothing depends on its order.
-#[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    pub(super) fn add(&self, count: u64) {
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    pub(super) fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// What a handle has done since it was opened.
-#[derive(Debug, Default)]
-pub(super) struct Counters {
-    pub(super) writes: Counter,
-    pub(super) wal_bytes: Counter,
-    pub(super) flushes: Counter,
-    pub(super) background_errors: Counter,
-    syncs: Counter,
-    sync_us: Counter,
-}
-
-impl Counters {
-    pub(super) fn sync(&self, us: u64) {
-        self.syncs.add(1);
-        self.sync_us.add(us);
-    }
-}
 
 /// The tables of one level, added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,8 +51,8 @@ pub struct Stats {
     pub sync_us: u64,
     /// Memtables flushed by this handle.
     pub flushes: u64,
-    /// Memtables flushed in the store's life; only a writing handle knows.
-    pub flushes_ever: Option<u64>,
+    /// Totals over the store's life, as of its last edit: what is only in the logs is not in them.
+    pub lifetime: edit::Counters,
     /// Background jobs that failed in this handle.
     pub background_errors: u64,
     /// What the last one failed with, if no write has reported it yet.
@@ -109,6 +76,7 @@ impl Core {
             sync_us: self.counters.sync_us.get(),
             flushes: self.counters.flushes.get(),
             background_errors: self.counters.background_errors.get(),
+            lifetime: self.lifetime,
             ..Stats::default()
         };
         let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
@@ -142,6 +110,6 @@ impl Core {
             logs.map(|log| log.end.map_or(log.meta.size, |end| end.max(FIRST_FRAME))).sum(),
         ));
         stats.manifest = Some(manifest.position());
-        stats.flushes_ever = Some(manifest.state().counters.flushes);
+        stats.lifetime = manifest.state().counters;
     }
 }

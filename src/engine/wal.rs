@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+use super::counters::Counters;
 use super::files::{FIRST_FRAME, Failure, Files};
 use super::manifest::Manifest;
-use super::stats::Counters;
 use crate::error::Result;
 use crate::format::edit::{Edit, LogMeta, Reason};
 use crate::format::frame::{self, ClosePayload, EndPayload, Kind, MarkPayload};

@@ -4,6 +4,7 @@ mod api;
 mod concurrent;
 mod crash;
 mod damage;
+mod dumps;
 mod faults;
 mod history;
 mod model;

@@ -6,6 +6,10 @@ use crate::cli::output::{Object, Table, size};
 use crate::cli::{Out, Outcome, Status};
 use crate::{Db, Level, LevelStats, Stats};
 
+mod amplification;
+
+use amplification::Amplification;
+
 /// Writes what is in memory and in the log into a table.
 pub(super) fn flush(args: &Args, out: &mut Out) -> Outcome {
     let db = session::open_writer(args, false, out)?;
@@ -28,7 +32,7 @@ pub(super) fn print_lsm(args: &Args, db: &Db, out: &mut Out) -> Outcome<()> {
     let stats = db.stats();
     if out.is_json() {
         print_tables_json(db, out)?;
-        return out.summary(levels_summary(&stats));
+        return out.summary(levels_summary(db, &stats));
     }
     let mut levels = Table::new(&["level", "tables", "bytes", "entries", "tombstones"]);
     for (level, figures) in used_levels(&stats) {
@@ -60,10 +64,14 @@ pub(super) fn print_lsm(args: &Args, db: &Db, out: &mut Out) -> Outcome<()> {
     }
     out.table(&tables)?;
     out.line("")?;
-    out.line(format_args!("a get looks into {} tables at most", read_amplification(&stats)))
+    let amplification = Amplification::of(db, &stats);
+    out.line(format_args!("a get looks into {} tables at most", amplification.read))?;
+    let [_, (_, write), (_, space)] = amplification.shown();
+    out.line(format_args!("bytes of tables written for a byte flushed: {write}"))?;
+    out.line(format_args!("bytes of tables for a byte still needed: {space} at most"))
 }
 
-fn print_tables_json(db: &Db, out: &mut Out) -> Outcome<()> {
+pub(super) fn print_tables_json(db: &Db, out: &mut Out) -> Outcome<()> {
     for (level, meta) in db.tables() {
         let table = Object::new("table")
             .number("level", level.0.into())
@@ -81,14 +89,14 @@ fn print_tables_json(db: &Db, out: &mut Out) -> Outcome<()> {
     Ok(())
 }
 
-fn levels_summary(stats: &Stats) -> Object {
+fn levels_summary(db: &Db, stats: &Stats) -> Object {
     let total = total(stats);
-    Object::summary()
+    let summary = Object::summary()
         .number("tables", total.tables)
         .number("bytes", total.bytes)
         .number("entries", total.entries)
-        .number("tombstones", total.tombstones)
-        .number("read_amplification", read_amplification(stats))
+        .number("tombstones", total.tombstones);
+    Amplification::of(db, stats).add_to(summary)
 }
 
 /// Levels that have tables.
@@ -108,17 +116,11 @@ fn total(stats: &Stats) -> LevelStats {
     total
 }
 
-/// Tables that one `get` may have to look into: all of L0, one of each level below.
-fn read_amplification(stats: &Stats) -> u64 {
-    let [level0, below @ ..] = &stats.levels;
-    level0.tables + below.iter().filter(|level| level.tables > 0).count() as u64
-}
-
 /// Shows figures.
 pub(super) fn stats(args: &Args, out: &mut Out) -> Outcome {
     let db = session::open_reader(args, out)?;
     let (stats, recovery) = (db.stats(), db.recovery());
-    let total = total(&stats);
+    let (total, lifetime) = (total(&stats), stats.lifetime);
     let figures = [
         ("last_seq", stats.last_seqno.0, false),
         ("memtable_entries", stats.memtable_entries, false),
@@ -130,19 +132,27 @@ pub(super) fn stats(args: &Args, out: &mut Out) -> Outcome {
         ("table_raw_bytes", total.raw_bytes, true),
         ("entries", total.entries, false),
         ("tombstones", total.tombstones, false),
-        ("read_amplification", read_amplification(&stats), false),
+        ("flushes", lifetime.flushes, false),
+        ("compactions", lifetime.compactions, false),
+        ("flushed_user_bytes", lifetime.user_bytes, true),
+        ("flushed_table_bytes", lifetime.flushed_bytes, true),
+        ("compacted_table_bytes", lifetime.compacted_bytes_out, true),
     ];
+    let amplification = Amplification::of(&db, &stats);
     if out.is_json() {
         let summary = Object::summary();
         let add =
             |object: Object, (name, number, _): (&str, u64, bool)| object.number(name, number);
-        out.summary(figures.into_iter().fold(summary, add))?;
+        out.summary(amplification.add_to(figures.into_iter().fold(summary, add)))?;
         return Ok(Status::Done);
     }
     let mut table = Table::new(&["figure", "value"]);
     for (name, number, is_bytes) in figures {
         let shown = if is_bytes { size(number) } else { number.to_string() };
         table.row([name.replace('_', " "), shown]);
+    }
+    for (name, ratio) in amplification.shown() {
+        table.row([name.replace('_', " "), ratio]);
     }
     out.table(&table)?;
     Ok(Status::Done)

@@ -1,8 +1,16 @@
 //! `tour`: the main job in one command, on real data, explained as it goes.
+//!
+//! Nothing is staged: the store, the killed process, the flipped bits and the errors are real. The
+//! same tour prints the same text, but for ids, times and the directory.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+mod damage;
+mod place;
+mod tools;
+mod writer;
+
+use std::path::Path;
+
+use anyhow::Context as _;
 
 use super::admin;
 use crate::cli::args::{Args, TourArgs};
@@ -11,8 +19,11 @@ use crate::cli::output::{Object, size};
 use crate::cli::signals::Orderly;
 use crate::cli::{Failure, Out, Outcome, Status};
 use crate::{Db, Durability, Options, WriteBatch};
+use place::Place;
+use writer::Writer;
 
-/// The Unicode character database, keyed by code point.
+/// The Unicode character database, keyed by code point. It travels in the program, so that the
+/// tour works wherever that is.
 const DATA: &str = include_str!("../../../fixtures/data/UnicodeData.txt");
 
 /// Small enough for the data to fill several, so that there is a tree to look at.
@@ -25,14 +36,7 @@ const ACKED: u64 = 100;
 pub(super) fn tour(args: &Args, wanted: &TourArgs, out: &mut Out) -> Outcome {
     let place = Place::choose(wanted)?;
     let mut guide = Guide { args, out, orderly: Orderly::begin(), step: 0 };
-    let db = Options::new().memtable_size(MEMTABLE_SIZE).open(&place.dir)?;
-    guide.load(&db)?;
-    guide.read(&db)?;
-    guide.overwrite(&db)?;
-    guide.flush(&db)?;
-    db.close()?;
-    let status = guide.crash(&place.dir)?;
-    guide.farewell(&place)?;
+    let status = guide.all(&place)?;
     out.summary(Object::summary().text("verdict", verdict(status)))?;
     Ok(status)
 }
@@ -50,6 +54,20 @@ struct Guide<'a> {
 }
 
 impl Guide<'_> {
+    fn all(&mut self, place: &Place) -> anyhow::Result<Status> {
+        let db = Options::new().memtable_size(MEMTABLE_SIZE).open(&place.store);
+        let db = db.map_err(Failure::from).context("the tour's new store")?;
+        self.load(&db).context("step load")?;
+        self.read(&db).context("step read")?;
+        self.overwrite(&db).context("step overwrite")?;
+        self.flush(&db).context("step flush")?;
+        db.close().map_err(Failure::from).context("closing the tour's store")?;
+        let kept = self.crash(&place.store).context("step crash")?;
+        let told = self.damage(place).context("step damage")?;
+        self.look_inside(place).context("step look inside")?;
+        Ok(kept.combine(told))
+    }
+
     fn title(&mut self, text: &str) -> Outcome<()> {
         self.orderly.check()?;
         self.step += 1;
@@ -99,7 +117,7 @@ impl Guide<'_> {
         for pair in grins {
             let (key, value) = pair?;
             let shown = |bytes: &[u8]| Encoding::Escape.encode(bytes);
-            self.say(&format!("range 1F600..=1F602: {} → {}", shown(&key), shown(&value)))?;
+            self.say(&format!("scan 1F600 to 1F602: {} → {}", shown(&key), shown(&value)))?;
         }
         Ok(())
     }
@@ -114,6 +132,7 @@ impl Guide<'_> {
         self.title("Overwrite and delete; a snapshot keeps what it saw")?;
         let snapshot = db.snapshot();
         db.put("1F3D6", "my favourite")?;
+        self.say("put 1F3D6 'my favourite', del 1F3D7: durable when they return")?;
         db.delete("1F3D7")?;
         self.show_get(db, "1F3D6")?;
         self.show_get(db, "1F3D7")?;
@@ -125,10 +144,10 @@ impl Guide<'_> {
     fn flush(&mut self, db: &Db) -> Outcome<()> {
         self.title("Flush: memory becomes a sorted table, the log is no longer needed")?;
         db.flush()?;
-        if !self.out.is_json() {
-            admin::print_lsm(self.args, db, self.out)?;
+        if self.out.is_json() {
+            return admin::print_tables_json(db, self.out);
         }
-        Ok(())
+        admin::print_lsm(self.args, db, self.out)
     }
 
     /// Another process writes and is killed with SIGKILL; what it acknowledged must be there.
@@ -136,133 +155,25 @@ impl Guide<'_> {
         self.title("Crash: another process writes, and dies of SIGKILL in the middle of it")?;
         let mut writer = Writer::spawn(dir)?;
         let acked = writer.write_until(ACKED, &self.orderly)?;
-        writer.kill();
         self.say(&format!("it had acknowledged {acked} writes as durable"))?;
         let db = Db::open(dir)?;
-        let kept = has_first(&db, acked)?;
+        let unclean = !db.recovery().clean;
+        let kept = writer::has_first(&db, acked)?;
         db.close()?;
+        if unclean {
+            self.say("the next opening finds a log that nobody closed, and reads it back")?;
+        }
         self.say(match kept {
-            true => "opened again: every acknowledged write is there, in order and without a gap",
-            false => "opened again: ACKNOWLEDGED WRITES ARE MISSING",
+            true => "every acknowledged write is there, in order and without a gap",
+            false => "ACKNOWLEDGED WRITES ARE MISSING",
         })?;
         Ok(if kept { Status::Done } else { Status::Damage })
     }
-
-    fn farewell(&mut self, place: &Place) -> Outcome<()> {
-        self.title("Look inside")?;
-        let dir = if place.keep { place.dir.display().to_string() } else { "DIR".to_owned() };
-        if !place.keep {
-            self.say("beach tour --dir DIR builds the same store and keeps it; then:")?;
-        }
-        for command in ["beach-manifest", "beach-walDump", "beach-sstDump"] {
-            self.say(&format!("{command} {dir}"))?;
-        }
-        self.say(&format!("beach --db {dir} scan --prefix 1F3"))
-    }
-}
-
-/// Whether the other process's first `count` writes are there, in order and without a gap.
-///
-/// One more may be, whose acknowledgement nobody heard; that differs from run to run, and is fine.
-fn has_first(db: &Db, count: u64) -> Outcome<bool> {
-    for (number, pair) in (0..count).zip(db.prefix("crash:")) {
-        let (key, value) = pair?;
-        if key != crash_key(number).as_bytes() || *value != *number.to_string().as_bytes() {
-            return Ok(false);
-        }
-    }
-    Ok(db.prefix("crash:").count() as u64 >= count)
-}
-
-fn crash_key(number: u64) -> String {
-    format!("crash:{number:04}")
 }
 
 /// The pairs of the data set.
 fn pairs() -> impl Iterator<Item = (&'static str, &'static str)> {
     DATA.lines().filter_map(|line| line.split_once(';'))
-}
-
-/// Where the tour's store is; a temporary one goes when the tour ends, however it ends.
-struct Place {
-    dir: PathBuf,
-    keep: bool,
-}
-
-impl Place {
-    #[allow(clippy::disallowed_methods, reason = "looks for an empty place, not into a store")]
-    fn choose(wanted: &TourArgs) -> Outcome<Place> {
-        let Some(dir) = &wanted.dir else {
-            let name = format!("beach-tour-{}", std::process::id());
-            return Ok(Place { dir: std::env::temp_dir().join(name), keep: false });
-        };
-        if std::fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_some()) {
-            let text = format!("{} is not empty; the tour begins a new store", dir.display());
-            return Err(Failure::Usage(text));
-        }
-        Ok(Place { dir: dir.clone(), keep: true })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if !self.keep {
-            // What cannot be removed is left to whoever cleans the temporary directory.
-            let _ = std::fs::remove_dir_all(&self.dir);
-        }
-    }
-}
-
-/// A process of this very program that runs `apply --ack`; killed when dropped.
-struct Writer {
-    child: Child,
-}
-
-impl Writer {
-    fn spawn(dir: &Path) -> Outcome<Writer> {
-        let failed = |error| Failure::Stream("could not start a second process".to_owned(), error);
-        let program = std::env::current_exe().map_err(failed)?;
-        let mut command = Command::new(program);
-        command.arg("--db").arg(dir).args(["--quiet", "apply", "--ack", "-"]);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        Ok(Writer { child: command.spawn().map_err(failed)? })
-    }
-
-    /// Feeds it one operation after the other until it has acknowledged `count`.
-    fn write_until(&mut self, count: u64, orderly: &Orderly) -> Outcome<u64> {
-        let failed = |error| Failure::Stream("the second process ended early".to_owned(), error);
-        let gone = || failed(std::io::ErrorKind::UnexpectedEof.into());
-        let mut input = self.child.stdin.take().ok_or_else(gone)?;
-        let mut output = BufReader::new(self.child.stdout.take().ok_or_else(gone)?);
-        let mut line = String::new();
-        for number in 0..count {
-            orderly.check()?;
-            let key = crash_key(number);
-            let operation =
-                format!("{{\"op\":\"put\",\"key\":\"{key}\",\"value\":\"{number}\"}}\n");
-            input.write_all(operation.as_bytes()).map_err(failed)?;
-            line.clear();
-            if output.read_line(&mut line).map_err(failed)? == 0 {
-                return Err(gone());
-            }
-        }
-        // One that is under way when the end comes.
-        let last = b"{\"op\":\"put\",\"key\":\"crash:last\",\"value\":\"maybe\"}\n";
-        input.write_all(last).map_err(failed)?;
-        Ok(count)
-    }
-
-    fn kill(&mut self) {
-        // It may have ended by itself; either way it is gone after the wait.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        self.kill();
-    }
 }
 
 #[cfg(test)]
