@@ -4,3 +4,5 @@ mod crash;
 mod history;
 mod model;
 mod tidy;
+#[cfg(feature = "cli")]
+mod tools;
