@@ -128,6 +128,8 @@ fn measure(mut table: impl Table, workload: &Workload) -> [f64; PHASES.len()] {
 /// Time that this thread was on a processor: what else runs on the machine then matters less. Where
 /// the system does not tell, wall-clock time.
 fn cpu_ns() -> u64 {
+    // Brings the figure up to date, which otherwise happens at each tick only.
+    std::thread::yield_now();
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     std::fs::read_to_string("/proc/thread-self/schedstat")
         .ok()

@@ -24,14 +24,17 @@
 //! # }
 //! ```
 //!
-//! What it promises is in `docs/semantics.md`; every byte it writes is described in [`format`].
+//! What it promises is in `docs/semantics.md`; every byte it writes is described in [`mod@format`].
 
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod crash;
 pub mod engine;
 
 pub mod error;
 pub mod format;
+pub mod inspect;
 pub mod record;
 pub mod runtime;
 pub mod table;

@@ -6,6 +6,8 @@
 pub mod args;
 pub mod bulk;
 pub mod commands;
+pub mod crash;
+pub mod dump;
 pub mod encode;
 mod examples;
 pub mod exit;

@@ -188,6 +188,18 @@ impl Object {
         Object(Map::from_iter([("t".to_owned(), kind.into())]))
     }
 
+    /// An object inside another: it has no kind of its own.
+    #[must_use]
+    pub fn bare() -> Object {
+        Object(Map::new())
+    }
+
+    /// The object as a value, to be a field of another.
+    #[must_use]
+    pub fn into_value(self) -> Value {
+        Value::Object(self.0)
+    }
+
     /// The object that ends the output.
     #[must_use]
     pub fn summary() -> Object {

@@ -12,13 +12,13 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
+use super::counters::Counters;
 use super::files::Files;
 use super::iter::known_kind;
 use super::manifest::Manifest;
 use super::memtable::MemtableWriter;
 use super::options::Options;
 use super::snapshot::SnapshotList;
-use super::stats::Counters;
 use super::superversion::{Immutable, SuperVersion};
 use super::value::Value;
 use super::version::{TableSpace, Version};

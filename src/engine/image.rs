@@ -1,7 +1,7 @@
 //! Reading a store as its files are, changing nothing: CURRENT, manifest, logs, and the judgement
 //! over them. Shared by writing and read-only handles.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::files::FIRST_FRAME;
@@ -132,9 +132,10 @@ fn log_is_blank(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
 pub(super) fn log_is_left_over(vfs: &dyn Vfs, path: &Path, store: StoreId) -> Result<bool> {
     let file = vfs.open(path, Access::Read)?;
     match record::read_header(&*file, FileKind::Wal) {
-        Ok(header) => Ok(header.store == store),
+        Ok(header) if header.store == store => Ok(true),
         Err(error @ Error::Io { .. }) => Err(error),
-        Err(_) => log_is_blank(vfs, path),
+        // Perhaps of a store whose creation did not finish: it had an id of its own.
+        Ok(_) | Err(_) => log_is_blank(vfs, path),
     }
 }
 
@@ -144,12 +145,40 @@ fn has_frames(scan: &LogScan) -> bool {
 
 /// Reads and judges the store whose CURRENT names manifest `number`.
 pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: FileNumber, access: Access) -> Result<Image> {
-    let manifest_path = dir.join(names::manifest(number));
-    let manifest_file = open_named(vfs, &manifest_path, access, "CURRENT")?;
-    let (manifest_header, state, manifest_scan) = read_manifest(&*manifest_file, number)?;
-    let store = check_store(&manifest_path, &manifest_header, &state)?;
+    let manifest = read_manifest(vfs, dir, number, access)?;
+    load_state(vfs, dir, access, &manifest).map_err(|error| match error {
+        Error::Corruption(_) => older_manifest(vfs, dir, &manifest).unwrap_or(error),
+        other => other,
+    })
+}
+
+/// When what the manifest names is not as it says: whether that is because the manifest lost its
+/// end, as any log of the store may know, also one that this manifest does not name.
+fn older_manifest(vfs: &dyn Vfs, dir: &Path, manifest: &LoadedManifest) -> Option<Error> {
+    let mut marks = None;
+    for name in vfs.list(dir).ok()? {
+        let FileName::Log(_) = names::parse(&name) else { continue };
+        let Ok(file) = vfs.open(&dir.join(name), Access::Read) else { continue };
+        let Ok(header) = record::read_header(&*file, FileKind::Wal) else { continue };
+        if header.store == manifest.store.id
+            && let Ok(scan) = record::scan_log(&*file, &header, None, &mut |_, _, _| Ok(()))
+        {
+            marks = marks.max(scan.manifest_promise);
+        }
+    }
+    manifest.judge(marks).err()
+}
+
+/// Reads and judges what a manifest names, and then the manifest's own tail.
+fn load_state(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    access: Access,
+    manifest: &LoadedManifest,
+) -> Result<Image> {
+    let (state, store) = (&manifest.state, &manifest.store);
     let names = vfs.list(dir)?;
-    check_tables_exist(dir, &state, &names)?;
+    check_tables_exist(dir, state, &names)?;
 
     let (memtable, memtable_writer) = Memtable::new();
     let mut replay =
@@ -161,19 +190,20 @@ pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: FileNumber, access: Access
             replay.log(file, header, end, gapless)
         })?;
         log.records_end = replay.records_end;
-        gapless &= log.facts.settled.is_some() || log.facts.scan.ended;
+        gapless &= log.facts.is_complete();
         logs.push(log);
     }
     let marks = logs.iter().filter_map(|log| log.facts.scan.manifest_promise).max();
-    let manifest_tail = judge::judge_manifest(&manifest_path, number, &manifest_scan, marks)?;
+    let manifest_tail = manifest.judge(marks)?;
     let facts: Vec<LogFacts> = logs.iter().map(|log| log.facts.clone()).collect();
     let verdict = judge::judge_logs(&facts, state.log_synced)?;
-    check_unnamed_logs(vfs, dir, store.id, &state, &names)?;
+    check_unnamed_logs(vfs, dir, store.id, state, &names)?;
     Ok(Image {
-        store,
-        manifest_header,
-        manifest_file,
-        manifest_end: manifest_scan.valid_end,
+        store: store.clone(),
+        state: state.clone(),
+        manifest_header: manifest.header,
+        manifest_file: Arc::clone(&manifest.file),
+        manifest_end: manifest.scan.valid_end,
         manifest_tail,
         logs,
         verdict,
@@ -182,8 +212,23 @@ pub(super) fn load(vfs: &dyn Vfs, dir: &Path, number: FileNumber, access: Access
         replayed_bytes: replay.bytes,
         memtable_writer: replay.memtable_writer,
         names,
-        state,
     })
+}
+
+/// A manifest that was read to the end of its gapless prefix, and what its edits add up to.
+struct LoadedManifest {
+    path: PathBuf,
+    file: Arc<dyn File>,
+    header: Header,
+    scan: LogScan,
+    state: State,
+    store: StoreInfo,
+}
+
+impl LoadedManifest {
+    fn judge(&self, marks: Option<(FileNumber, u64)>) -> Result<Option<DroppedTail>> {
+        judge::judge_manifest(&self.path, self.header.number, &self.scan, marks)
+    }
 }
 
 /// Opens a file that another names: that it is missing is damage.
@@ -197,25 +242,37 @@ fn open_named(vfs: &dyn Vfs, path: &Path, access: Access, by: &str) -> Result<Ar
     })
 }
 
-fn read_manifest(file: &dyn File, number: FileNumber) -> Result<(Header, State, LogScan)> {
-    let header = record::read_header(file, FileKind::Manifest).map_err(ours_by_name)?;
+fn read_manifest(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    number: FileNumber,
+    access: Access,
+) -> Result<LoadedManifest> {
+    let path = dir.join(names::manifest(number));
+    let file = open_named(vfs, &path, access, "CURRENT")?;
+    let header = record::read_header(&*file, FileKind::Manifest).map_err(ours_by_name)?;
     if header.number != number {
         let detail = format!("its header says it is manifest {}", header.number);
-        return Err(Error::corruption(file.path(), 0, detail));
+        return Err(Error::corruption(path, 0, detail));
     }
     let mut state = State::default();
-    let scan = record::scan_log(file, &header, None, &mut |offset, kind, payload| {
-        let edit = match kind {
-            Kind::Edit => Edit::decode(payload),
-            other => Err(format!("a frame of kind {other:?} in a manifest")),
-        };
-        let applied = edit.and_then(|edit| {
-            edit.tables_added.iter().try_for_each(|(_, table)| table.check())?;
-            state.apply(&edit)
-        });
-        applied.map_err(|reason| Error::corruption(file.path(), offset, reason))
+    let scan = record::scan_log(&*file, &header, None, &mut |offset, kind, payload| {
+        apply_edit(&mut state, kind, payload)
+            .map_err(|reason| Error::corruption(&path, offset, reason))
     })?;
-    Ok((header, state, scan))
+    // By its own promises first: half a manifest names the wrong tables and logs.
+    judge::judge_manifest(&path, number, &scan, None)?;
+    let store = check_store(&path, &header, &state)?;
+    Ok(LoadedManifest { path, file, header, scan, state, store })
+}
+
+fn apply_edit(state: &mut State, kind: Kind, payload: &[u8]) -> Result<(), String> {
+    if kind != Kind::Edit {
+        return Err(format!("a frame of kind {kind} in a manifest"));
+    }
+    let edit = Edit::decode(payload)?;
+    edit.tables_added.iter().try_for_each(|(_, table)| table.check())?;
+    state.apply(&edit)
 }
 
 /// A file that bears one of our names where we expect it, but not our bytes, is damaged.
@@ -333,7 +390,7 @@ impl Replay {
                     self.batch(payload)
                 }
                 Kind::Batch | Kind::Mark | Kind::Close | Kind::End => Ok(()),
-                Kind::Edit | Kind::Gap => Err(format!("a frame of kind {kind:?} in a live log")),
+                Kind::Edit | Kind::Gap => Err(format!("a frame of kind {kind} in a live log")),
             };
             taken.map_err(|reason| Error::corruption(file.path(), offset, reason))
         })?;

@@ -31,6 +31,14 @@ impl LogFacts {
             || self.scan.first_bad.as_ref().is_some_and(|bad| bad.frames_after > 0)
     }
 
+    /// Whether every record it ever held is there, so that those of the next log may follow.
+    pub(super) fn is_complete(&self) -> bool {
+        match self.settled {
+            Some(end) => self.scan.first_bad.is_none() && self.scan.valid_end == end,
+            None => self.scan.ended,
+        }
+    }
+
     fn damage(&self, offset: u64, detail: impl Into<String>) -> Error {
         Error::corruption(&self.path, offset, detail)
     }

@@ -99,7 +99,7 @@ impl Manifest {
     pub(super) fn append(&mut self, edit: Edit) -> Result<(), Failure> {
         if self.broken {
             self.roll_over()?;
-        } else if self.writer.end() > self.size_max {
+        } else if self.writer.end() > self.size_max && self.is_mostly_past() {
             // It is only long: if there is no room for a new one, this one still takes the edit.
             match self.roll_over() {
                 Ok(()) | Err(Failure::Refused(_)) => {}
@@ -118,6 +118,12 @@ impl Manifest {
         self.state = next;
         self.promise();
         Ok(())
+    }
+
+    /// Whether the state alone would take less than half of the file. Without this a state larger
+    /// than the limit would be written again with each edit.
+    fn is_mostly_past(&self) -> bool {
+        2 * (self.state.to_edit().encode().len() as u64) < self.writer.end()
     }
 
     /// Begins a new manifest with the whole state as its first edit; the old one becomes history.

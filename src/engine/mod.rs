@@ -6,6 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), and goes on.
 
 mod core;
+mod counters;
 mod files;
 mod flush;
 mod image;

@@ -17,13 +17,13 @@ use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
 use super::core::{Core, Poison, WriteSide, Writing};
+use super::counters::Counters;
 use super::files::{FIRST_FRAME, Failure, Files};
 use super::image::{self, Image, Vacancy};
 use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::options::Options;
 use super::snapshot::SnapshotList;
-use super::stats::Counters;
 use super::superversion::SuperVersion;
 use super::version::{TableSpace, Version};
 use super::wal::{Resumed, Wal};
@@ -256,8 +256,7 @@ fn recover(
         manifest.sync_replayed()?;
     }
     let log = files.create_log(Fill::Zeros)?;
-    let mut edit =
-        Edit { reason: Reason::Recovery, logs_added: vec![log.0], ..Edit::default() };
+    let mut edit = Edit { reason: Reason::Recovery, logs_added: vec![log.0], ..Edit::default() };
     for (index, open) in image.logs.iter().enumerate() {
         let number = open.meta.number;
         match (open.facts.settled, index < image.verdict.live) {

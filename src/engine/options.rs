@@ -87,7 +87,8 @@ impl Options {
         self
     }
 
-    /// Bytes of manifest after which a new one is begun. Default 1 MiB.
+    /// Bytes of manifest after which a new one is begun, once the half of them are past. Default
+    /// 1 MiB.
     ///
     /// Smaller: opening reads less and rolls over more often.
     #[must_use]

@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering;
 
 use parking_lot::Mutex;
 
+use super::counters::Counters;
 use super::files::{FIRST_FRAME, Failure, Files};
 use super::manifest::Manifest;
-use super::stats::Counters;
 use crate::error::Result;
 use crate::format::edit::{Edit, LogMeta, Reason};
 use crate::format::frame::{self, ClosePayload, EndPayload, Kind, MarkPayload};
@@ -198,8 +198,7 @@ impl Wal {
     /// Ends this log and goes on in a new one.
     pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
-        let edit =
-            Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
+        let edit = Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
         manifest.lock().append(edit)?;
         self.end().map_err(Failure::Poison)?;

@@ -3,8 +3,9 @@
 use crate::error::Result;
 use crate::vfs::File;
 
-/// Bytes read at once.
-pub(super) const WINDOW_SIZE: usize = 256 << 10;
+/// Bytes read at once. Small enough that a process that opens a small store does not spend its time
+/// on touching fresh pages; a long log costs one system call for each window of it.
+pub(super) const WINDOW_SIZE: usize = 32 << 10;
 
 /// A window that moves over a file and grows only when asked for more than its usual size.
 #[derive(Debug)]

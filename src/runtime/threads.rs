@@ -1,8 +1,9 @@
 //! The real runtime: the system's clocks and randomness, a thread for each worker.
 //!
-//! A worker's thread sleeps until woken, then steps until its step function is idle. What must
-//! hold: a wake during a step is never lost, and [`Worker::stop`] returns even if a step panicked.
+//! A worker's thread is started by its first wake, so that a process which needs none pays for
+//! none; it steps until its step function is idle, then sleeps until woken. What must hold: a wake during a step is never lost, and [`Worker::stop`] returns even if a step panicked.
 
+use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, Thread};
@@ -47,32 +48,97 @@ impl Runtime for ThreadRuntime {
         }
     }
 
-    /// If the system refuses a thread the worker is an inline one: its steps run in the threads
-    /// that wait for it ([`Worker::help`]), so work is slower but goes on.
     fn spawn(&self, name: &str, step: StepFn) -> Arc<dyn Worker> {
-        let shared = Arc::new(Shared::default());
-        // A closure given to a thread that could not be made is lost, so the step is left here
-        // for the thread to fetch.
-        let parcel = Arc::new(Mutex::new(Some(step)));
-        let (worker, step) = (Arc::clone(&shared), Arc::clone(&parcel));
-        let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Declared first, so dropped last: at rest means that the step is dropped too.
-            let _rest = AtRest(&worker);
-            let step = step.lock().take();
-            if let Some(step) = step {
-                run(&worker, step);
-            }
-        });
-        match spawned {
-            Ok(join) => Arc::new(ThreadWorker {
-                thread: join.thread().clone(),
-                shared,
-                join: Mutex::new(Some(join)),
-            }),
-            Err(_) => {
-                let step = parcel.lock().take().unwrap_or_else(|| Box::new(|| Step::Idle));
-                InlineRuntime::new(0).spawn(name, step)
-            }
+        let stage = Mutex::new(Stage::Waiting(name.to_owned(), step));
+        Arc::new(LazyWorker { stage })
+    }
+}
+
+/// A worker whose thread begins with its first wake.
+struct LazyWorker {
+    stage: Mutex<Stage>,
+}
+
+enum Stage {
+    Waiting(String, StepFn),
+    Running(Arc<dyn Worker>),
+    Stopped,
+}
+
+impl LazyWorker {
+    /// The worker with a thread, if it has begun. It is called without the stage locked, since a
+    /// step may wake or stop its own worker.
+    fn running(&self) -> Option<Arc<dyn Worker>> {
+        match &*self.stage.lock() {
+            Stage::Running(worker) => Some(Arc::clone(worker)),
+            Stage::Waiting(..) | Stage::Stopped => None,
+        }
+    }
+
+    fn begin(&self) {
+        let mut stage = self.stage.lock();
+        *stage = match std::mem::replace(&mut *stage, Stage::Stopped) {
+            Stage::Waiting(name, step) => Stage::Running(start(&name, step)),
+            other => other,
+        };
+    }
+}
+
+impl fmt::Debug for LazyWorker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LazyWorker").field("running", &self.running()).finish()
+    }
+}
+
+impl Worker for LazyWorker {
+    fn wake(&self) {
+        self.begin();
+        if let Some(worker) = self.running() {
+            worker.wake();
+        }
+    }
+
+    fn help(&self) -> bool {
+        self.running().is_some_and(|worker| worker.help())
+    }
+
+    fn stop(&self) {
+        if let Some(worker) = self.running() {
+            return worker.stop();
+        }
+        // Dropped behind the lock: dropping a step function may do anything.
+        let waiting = std::mem::replace(&mut *self.stage.lock(), Stage::Stopped);
+        drop(waiting);
+    }
+}
+
+/// Starts a worker's thread.
+///
+/// If the system refuses one, the worker is an inline one: its steps run in the threads that wait
+/// for it ([`Worker::help`]), so work is slower but goes on.
+fn start(name: &str, step: StepFn) -> Arc<dyn Worker> {
+    let shared = Arc::new(Shared::default());
+    // A closure given to a thread that could not be made is lost, so the step is left here for the
+    // thread to fetch.
+    let parcel = Arc::new(Mutex::new(Some(step)));
+    let (worker, step) = (Arc::clone(&shared), Arc::clone(&parcel));
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
+        // Declared first, so dropped last: at rest means that the step is dropped too.
+        let _rest = AtRest(&worker);
+        let step = step.lock().take();
+        if let Some(step) = step {
+            run(&worker, step);
+        }
+    });
+    match spawned {
+        Ok(join) => Arc::new(ThreadWorker {
+            thread: join.thread().clone(),
+            shared,
+            join: Mutex::new(Some(join)),
+        }),
+        Err(_) => {
+            let step = parcel.lock().take().unwrap_or_else(|| Box::new(|| Step::Idle));
+            InlineRuntime::new(0).spawn(name, step)
         }
     }
 }

@@ -1,8 +1,14 @@
 //! The integration tests: one binary.
 
+mod api;
+mod concurrent;
 mod crash;
+mod damage;
+mod dumps;
+mod faults;
 mod history;
 mod model;
+mod scripts;
 mod tidy;
 #[cfg(feature = "cli")]
 mod tools;

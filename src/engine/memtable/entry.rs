@@ -123,15 +123,19 @@ impl Target<'_> {
     /// Of two keys that agree in their first `skip` bytes, the one with the smaller head is the
     /// smaller one; equal heads say nothing.
     pub(super) fn head(self, skip: usize) -> u64 {
-        let rest = self.user.get(skip..).unwrap_or_default();
-        match rest.first_chunk() {
-            Some(eight) => u64::from_be_bytes(*eight),
-            None => {
-                let mut eight = [0; 8];
-                eight[..rest.len()].copy_from_slice(rest);
-                u64::from_be_bytes(eight)
-            }
+        let Some(rest) = self.user.get(skip..) else { return 0 };
+        if let Some(eight) = rest.first_chunk() {
+            return u64::from_be_bytes(*eight);
         }
+        // The usual short rest is the end of a longer key: shift what does not belong to it out.
+        let unused = 8 * (8 - rest.len()) as u32;
+        if let Some(eight) = self.user.last_chunk() {
+            return u64::from_be_bytes(*eight).checked_shl(unused).unwrap_or(0);
+        }
+        rest.iter()
+            .fold(0, |head, byte| head << 8 | u64::from(*byte))
+            .checked_shl(unused)
+            .unwrap_or(0)
     }
 
     /// Compares two internal keys.

@@ -87,7 +87,6 @@ impl MemtableIter {
     /// Goes to the next entry; from the last one, to none.
     ///
     /// Without an entry it does nothing.
-    #[expect(clippy::should_implement_trait, reason = "a cursor in both directions")]
     pub fn next(&mut self) {
         let Some(at) = self.position else { return };
         let index = at.index + 1;
@@ -200,7 +199,7 @@ impl MemtableIter {
 fn tree(memtable: &Arc<Memtable>) -> &'static Tree {
     // SAFETY: the tree does not move while an `Arc` holds it, the iterator has one as long as it
     // has the references, and gives none of them away but for its own lifetime.
-    unsafe { &*std::ptr::from_ref(&memtable.tree) }
+    unsafe { &(*Arc::as_ptr(memtable)).tree }
 }
 
 impl fmt::Debug for MemtableIter {

@@ -57,7 +57,6 @@ struct Counters {
 
 impl Memtable {
     /// An empty memtable and the one writer for it.
-    #[expect(clippy::new_ret_no_self, reason = "the memtable and its writer are made together")]
     #[must_use]
     pub fn new() -> (Arc<Memtable>, MemtableWriter) {
         let (tree, writer) = Tree::new();

@@ -290,17 +290,6 @@ impl Inner {
         node
     }
 
-    /// Which child the target belongs to. It must begin with the bytes that the separators have
-    /// in common.
-    pub(super) fn find_child(&self, permutation: Permutation, target: Target<'_>) -> usize {
-        let found = self.keys.find(permutation, target);
-        // A separator belongs to its right child.
-        let equal = found.head
-            && found.index < permutation.count()
-            && self.keys.entry(permutation, found.index).key().compare(target) == Equal;
-        found.index + usize::from(equal)
-    }
-
     /// Publishes that the child at `index` is now two. Only for the writer, and only if a slot is
     /// free.
     pub(super) fn insert(
@@ -378,7 +367,7 @@ mod tests {
                 }
                 let permutation = inner.keys().permutation();
                 let target = entries[n].key();
-                let index = inner.find_child(permutation, target);
+                let index = inner.keys().find(permutation, target).index;
                 assert_eq!(index, separators.iter().filter(|s| **s <= n).count());
                 let (left, right) = (next(), next());
                 inner.insert(permutation, index, entries[n], left, right);

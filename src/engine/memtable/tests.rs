@@ -5,12 +5,15 @@ use std::sync::{Arc, Barrier};
 
 use proptest::prelude::*;
 
-use super::entry::HEADER_SIZE;
-use super::node::LEAF_SIZE;
+use super::entry::{Entry, HEADER_SIZE};
+use super::node::{INNER_SIZE, LEAF_SIZE, Node};
+use super::tree::skip_between;
 use super::*;
 
+type Key = (Vec<u8>, Reverse<Trailer>);
+
 /// What the memtable must be equal to.
-type Model = BTreeMap<(Vec<u8>, Reverse<Trailer>), Vec<u8>>;
+type Model = BTreeMap<Key, Vec<u8>>;
 
 fn put(seqno: u64) -> Trailer {
     Trailer::new(SeqNo(seqno), ValueKind::Put)
@@ -22,7 +25,7 @@ fn insert(model: &mut Model, writer: &mut MemtableWriter, user: &[u8], at: Trail
     assert!(model.insert((user.to_vec(), Reverse(at)), value.to_vec()).is_none());
 }
 
-fn here(iter: &MemtableIter) -> Option<((Vec<u8>, Reverse<Trailer>), Vec<u8>)> {
+fn here(iter: &MemtableIter) -> Option<(Key, Vec<u8>)> {
     iter.valid().then(|| {
         let (user, trailer) = iter.key();
         assert_eq!(&*iter.value_pinned(), iter.value());
@@ -30,9 +33,7 @@ fn here(iter: &MemtableIter) -> Option<((Vec<u8>, Reverse<Trailer>), Vec<u8>)> {
     })
 }
 
-fn owned(
-    entry: Option<(&(Vec<u8>, Reverse<Trailer>), &Vec<u8>)>,
-) -> Option<((Vec<u8>, Reverse<Trailer>), Vec<u8>)> {
+fn owned(entry: Option<(&Key, &Vec<u8>)>) -> Option<(Key, Vec<u8>)> {
     entry.map(|(key, value)| (key.clone(), value.clone()))
 }
 
@@ -323,7 +324,7 @@ fn readers_see_all_that_was_published_while_a_writer_writes() {
         |n| spell(n),
         |n| spell(u64::MAX - n),
         |n| spell(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
-        |n| spell(((n % 8) << 40) | n),
+        |n| spell((n % 8) << 40 | n),
     ];
     let rounds = if cfg!(debug_assertions) { 1 } else { 4 };
     for (round, spelling) in (0..rounds * 4).map(|round| (round, spellings[round % 4])) {
@@ -344,7 +345,10 @@ fn readers_see_all_that_was_published_while_a_writer_writes() {
                         let seqno = SeqNo(visible.load(Ordering::Acquire));
                         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(99);
                         match reader {
-                            0 => read_points(memtable, seqno, spelling, random),
+                            0 => {
+                                read_points(memtable, seqno, spelling, random);
+                                read_latest(memtable, visible, spelling);
+                            }
                             1 => read_forwards(memtable, seqno),
                             _ => read_backwards(memtable, seqno),
                         }
@@ -392,6 +396,14 @@ fn read_points(memtable: &Arc<Memtable>, seqno: SeqNo, spelling: fn(u64) -> [u8;
     }
 }
 
+/// Reads where the writer is at work, over and over.
+fn read_latest(memtable: &Arc<Memtable>, visible: &AtomicU64, spelling: fn(u64) -> [u8; 16]) {
+    for _ in 0..1000 {
+        let seqno = visible.load(Ordering::Acquire);
+        assert_eq!(memtable.get(&spelling(seqno), SeqNo::MAX).is_some(), seqno > 0);
+    }
+}
+
 fn read_forwards(memtable: &Arc<Memtable>, seqno: SeqNo) {
     let mut iter = memtable.iter();
     iter.first();
@@ -422,4 +434,65 @@ fn check_walk(
         step(&mut iter);
     }
     assert_eq!(visible, seqno.0);
+}
+
+/// What a walk over the nodes finds.
+#[derive(Debug, Default)]
+struct Shape {
+    height: usize,
+    leaves: usize,
+    inners: usize,
+}
+
+impl Shape {
+    fn bytes(&self) -> usize {
+        self.leaves * LEAF_SIZE + self.inners * INNER_SIZE
+    }
+}
+
+impl Tree {
+    /// Walks over all nodes and checks that each has what its bounds allow.
+    fn shape(&self) -> Shape {
+        let mut shape = Shape::default();
+        self.add_shape(&mut shape, self.root(), 1, None, None);
+        shape
+    }
+
+    fn add_shape<'t>(
+        &'t self,
+        shape: &mut Shape,
+        node: Node<'t>,
+        depth: usize,
+        lower: Option<Entry<'t>>,
+        upper: Option<Entry<'t>>,
+    ) {
+        let keys = node.keys();
+        let permutation = keys.permutation();
+        let mut before = None;
+        for entry in keys.entries(permutation) {
+            let key = entry.key();
+            assert!(lower.is_none_or(|lower| lower.key().compare(key).is_le()));
+            assert!(upper.is_none_or(|upper| key.compare(upper.key()).is_lt()));
+            assert!(before.replace(entry).is_none_or(|b| b.key().compare(key).is_lt()));
+            assert!(keys.compare_skipped(permutation, key).is_eq());
+        }
+        let is_guess =
+            depth == 1 || upper.is_none() && lower.is_some() && node.as_inner().is_none();
+        assert!(keys.skip() <= skip_between(lower, upper) || is_guess);
+        let Some(inner) = node.as_inner() else {
+            assert!(shape.leaves == 0 || shape.height == depth, "leaves are equally deep");
+            shape.height = depth;
+            shape.leaves += 1;
+            return;
+        };
+        shape.inners += 1;
+        for index in 0..=permutation.count() {
+            let lower = index.checked_sub(1).map(|i| keys.entry(permutation, i)).or(lower);
+            let upper = match index < permutation.count() {
+                true => Some(keys.entry(permutation, index)),
+                false => upper,
+            };
+            self.add_shape(shape, inner.child(permutation, index), depth + 1, lower, upper);
+        }
+    }
 }

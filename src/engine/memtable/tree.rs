@@ -7,9 +7,10 @@
 //!   (Acquire) before it comes here, so all it may see was in the tree it looks at, however old;
 //! - `skip` of a node is at most the number of bytes that its bounds have in common. What lies
 //!   between two keys begins with the bytes that both begin with, so nobody has to look at them.
-//!   Along the left edge and in inner nodes along the right edge, where a bound is missing, `skip`
-//!   is 0. The last leaf guesses one from what it holds; readers compare, and a key that breaks
-//!   the guess makes the writer split the leaf.
+//!   Along the edges, where a bound is missing, `skip` is 0, but for two nodes of which readers
+//!   know that they must compare. The root goes by what its separators have in common; it is
+//!   replaced by a copy rather than changed. The last leaf guesses from what it holds; a key that
+//!   breaks the guess makes the writer split it.
 
 #![allow(unsafe_code)]
 
@@ -93,9 +94,15 @@ impl Tree {
     ) -> Place<'t> {
         let mut node = self.root();
         let mut upper = None;
+        let mut at_root = true;
         while let Some(inner) = node.as_inner() {
             let permutation = inner.keys().permutation();
-            let index = inner.find_child(permutation, target);
+            let found = match std::mem::take(&mut at_root) {
+                true => inner.keys().find_any(permutation, target),
+                false => inner.keys().find(permutation, target),
+            };
+            // A target that equals a separator goes to the left of it, too, and finds it as `upper`.
+            let index = found.index;
             if index < permutation.count() {
                 upper = Some(inner.keys().entry(permutation, index));
             }
@@ -173,16 +180,28 @@ impl TreeWriter {
         if place.upper.is_none() {
             self.last = split.right.as_ptr();
         }
-        while let Some(Step { inner, permutation, index }) = path.pop() {
-            if permutation.count() < SLOT_COUNT {
-                inner.insert(permutation, index, split.separator, split.left, split.right);
-                return;
+        while let Some(step) = path.pop() {
+            let Step { inner, permutation, index } = step;
+            if permutation.count() == SLOT_COUNT {
+                split = self.split_inner(&tree.arena, &path, step, split);
+            } else if path.is_empty() {
+                let (separators, children) = gather(step, split);
+                return self.replace_root(tree, &separators, &children);
+            } else {
+                return inner.insert(permutation, index, split.separator, split.left, split.right);
             }
-            let step = Step { inner, permutation, index };
-            split = self.split_inner(&tree.arena, &path, step, split);
         }
-        let root =
-            self.inner(&tree.arena, None, &[split.separator], None, &[split.left, split.right]);
+        self.replace_root(tree, &[split.separator], &[split.left, split.right]);
+    }
+
+    fn replace_root<'t>(
+        &mut self,
+        tree: &'t Tree,
+        separators: &[Entry<'t>],
+        children: &[Node<'t>],
+    ) {
+        let (first, last) = (separators[0], separators[separators.len() - 1]);
+        let root = self.inner(&tree.arena, Some(first), separators, Some(last), children);
         tree.root.store(root.as_ptr(), Release);
     }
 
@@ -229,13 +248,9 @@ impl TreeWriter {
         step: Step<'t>,
         split: Split<'t>,
     ) -> Split<'t> {
-        let Step { inner, permutation, index } = step;
         let (lower, upper) = bounds(path);
-        let mut separators: Vec<_> = inner.keys().entries(permutation).collect();
-        let mut children: Vec<_> =
-            (0..=permutation.count()).map(|index| inner.child(permutation, index)).collect();
-        separators.insert(index, split.separator);
-        children.splice(index..=index, [split.left, split.right]);
+        let index = step.index;
+        let (separators, children) = gather(step, split);
         // As with leaves, ascending and descending keys leave full nodes.
         let middle = match index {
             0 => 1,
@@ -297,6 +312,17 @@ impl TreeWriter {
     }
 }
 
+/// A node's separators and children with one of them split.
+fn gather<'t>(step: Step<'t>, split: Split<'t>) -> (Vec<Entry<'t>>, Vec<Node<'t>>) {
+    let Step { inner, permutation, index } = step;
+    let mut separators: Vec<_> = inner.keys().entries(permutation).collect();
+    let mut children: Vec<_> =
+        (0..=permutation.count()).map(|index| inner.child(permutation, index)).collect();
+    separators.insert(index, split.separator);
+    children.splice(index..=index, [split.left, split.right]);
+    (separators, children)
+}
+
 /// Whether the key begins as all in the leaf must; only the last leaf can find that it does not.
 fn fits(place: &Place<'_>, key: Target<'_>) -> bool {
     place.upper.is_some() || place.leaf.keys().compare_skipped(place.permutation, key).is_eq()
@@ -312,71 +338,10 @@ fn bounds<'t>(path: &[Step<'t>]) -> (Option<Entry<'t>>, Option<Entry<'t>>) {
     )
 }
 
-fn skip_between(lower: Option<Entry<'_>>, upper: Option<Entry<'_>>) -> usize {
+/// How many first bytes all keys between the two begin with, at least.
+pub(super) fn skip_between(lower: Option<Entry<'_>>, upper: Option<Entry<'_>>) -> usize {
     match (lower, upper) {
         (Some(lower), Some(upper)) => common_size(lower.user(), upper.user()),
         _ => 0,
-    }
-}
-
-/// What a walk over the nodes finds.
-#[cfg(test)]
-#[derive(Debug, Default)]
-pub(super) struct Shape {
-    pub(super) height: usize,
-    pub(super) leaves: usize,
-    pub(super) inners: usize,
-}
-
-#[cfg(test)]
-impl Shape {
-    pub(super) fn bytes(&self) -> usize {
-        self.leaves * super::node::LEAF_SIZE + self.inners * super::node::INNER_SIZE
-    }
-}
-
-#[cfg(test)]
-impl Tree {
-    /// Walks over all nodes and checks that each has what its bounds allow.
-    pub(super) fn shape(&self) -> Shape {
-        let mut shape = Shape::default();
-        self.add_shape(&mut shape, self.root(), 1, None, None);
-        shape
-    }
-
-    fn add_shape<'t>(
-        &'t self,
-        shape: &mut Shape,
-        node: Node<'t>,
-        depth: usize,
-        lower: Option<Entry<'t>>,
-        upper: Option<Entry<'t>>,
-    ) {
-        let keys = node.keys();
-        let permutation = keys.permutation();
-        let mut before = None;
-        for entry in keys.entries(permutation) {
-            let key = entry.key();
-            assert!(lower.is_none_or(|lower| lower.key().compare(key).is_le()));
-            assert!(upper.is_none_or(|upper| key.compare(upper.key()) == Less));
-            assert!(before.replace(entry).is_none_or(|b| b.key().compare(key) == Less));
-            assert!(keys.compare_skipped(permutation, key).is_eq());
-        }
-        assert!(keys.skip() <= skip_between(lower, upper) || upper.is_none() && lower.is_some());
-        let Some(inner) = node.as_inner() else {
-            assert!(shape.leaves == 0 || shape.height == depth, "leaves are equally deep");
-            shape.height = depth;
-            shape.leaves += 1;
-            return;
-        };
-        shape.inners += 1;
-        for index in 0..=permutation.count() {
-            let lower = index.checked_sub(1).map(|i| keys.entry(permutation, i)).or(lower);
-            let upper = match index < permutation.count() {
-                true => Some(keys.entry(permutation, index)),
-                false => upper,
-            };
-            self.add_shape(shape, inner.child(permutation, index), depth + 1, lower, upper);
-        }
     }
 }

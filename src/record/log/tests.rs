@@ -464,7 +464,7 @@ fn headers_give_the_error_that_says_what_to_do() {
 /// with two (of which none explains it).
 #[test]
 fn where_a_window_ends_does_not_show() {
-    let window_end = HEADER_SIZE + (256 << 10);
+    let window_end = HEADER_SIZE + crate::record::window::WINDOW_SIZE;
     for start in (window_end - 136..window_end + 8).step_by(FRAME_ALIGN) {
         let mut log = Log::new();
         let filler = start - HEADER_SIZE - FRAME_HEADER_SIZE - 1;

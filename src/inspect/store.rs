@@ -1,0 +1,177 @@
+//! Which files of a directory count: those that CURRENT and the manifest name.
+//!
+//! When those two cannot be believed, the files are taken by their names, and the report says so.
+
+use std::path::{Path, PathBuf};
+
+use super::frames::Expect;
+use super::manifest::read_manifest;
+use crate::error::{Error, Result};
+use crate::format::header::FileKind;
+use crate::format::names::{self, FileName};
+use crate::format::state::{LogState, State};
+use crate::record;
+use crate::types::{FileNumber, Level, StoreId};
+use crate::vfs::{self, Access, Vfs};
+
+/// The files of a store that count.
+#[derive(Debug, Default)]
+pub struct Live {
+    /// The current manifest; without a readable CURRENT the newest one there is.
+    pub manifest: Option<PathBuf>,
+    /// What the logs promise of the manifest.
+    pub manifest_expect: Expect,
+    /// The logs, oldest first, and what the manifest says about them.
+    pub logs: Vec<(PathBuf, Expect)>,
+    /// The tables as the tree orders them, with their levels if the manifest was read.
+    pub tables: Vec<(PathBuf, Option<Level>)>,
+    /// Why CURRENT or the manifest could not be believed.
+    pub trouble: Option<Error>,
+}
+
+/// Whether `path` is a directory.
+#[must_use]
+pub fn is_dir(vfs: &dyn Vfs, path: &Path) -> bool {
+    vfs.list(path).is_ok()
+}
+
+/// Finds the files of the store in `dir` that count.
+///
+/// # Errors
+/// [`Error::NoStore`] when the directory has no file of a store; [`Error::Io`].
+pub fn live(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
+    let found = by_name(vfs, dir)?;
+    match current(vfs, dir) {
+        Ok(Some(number)) => named(vfs, dir, number, found),
+        Ok(None)
+            if found.manifest.is_none() && found.logs.is_empty() && found.tables.is_empty() =>
+        {
+            let detail = "there is no CURRENT, and no log, manifest or table".to_owned();
+            Err(Error::NoStore { path: dir.to_owned(), detail })
+        }
+        Ok(None) => {
+            let missing = Error::corruption(dir.join(names::CURRENT), None, "it is missing");
+            Ok(Live { trouble: Some(missing), ..found })
+        }
+        Err(error @ Error::Corruption(_)) => Ok(Live { trouble: Some(error), ..found }),
+        Err(error) => Err(error),
+    }
+}
+
+/// The manifest number in CURRENT.
+fn current(vfs: &dyn Vfs, dir: &Path) -> Result<Option<FileNumber>> {
+    let path = dir.join(names::CURRENT);
+    let file = match vfs.open(&path, Access::Read) {
+        Err(error) if error.is_not_found() => return Ok(None),
+        opened => opened?,
+    };
+    let bytes = vfs::read_all(&*file, 1024)?;
+    let number = names::decode_current(&bytes);
+    number.map(Some).map_err(|reason| Error::corruption(path, 0, reason))
+}
+
+/// All logs and tables, and the newest manifest, by their names.
+fn by_name(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
+    let mut live = Live::default();
+    let mut numbered: Vec<(FileName, String)> =
+        vfs.list(dir)?.into_iter().map(|name| (names::parse(&name), name)).collect();
+    numbered.sort();
+    for (parsed, name) in numbered {
+        let path = dir.join(name);
+        match parsed {
+            FileName::Log(_) => live.logs.push((path, Expect::default())),
+            FileName::Table(_) => live.tables.push((path, None)),
+            FileName::Manifest(_) => live.manifest = Some(path),
+            _ => {}
+        }
+    }
+    Ok(live)
+}
+
+/// The files that manifest `number` names; those `found` by name if it cannot be believed.
+fn named(vfs: &dyn Vfs, dir: &Path, number: FileNumber, found: Live) -> Result<Live> {
+    let path = dir.join(names::manifest(number));
+    let read = match vfs.open(&path, Access::Read) {
+        Err(error) if error.is_not_found() => {
+            let detail = "it is missing, but CURRENT names it";
+            let missing = Error::corruption(path, None, detail);
+            return Ok(Live { trouble: Some(missing), ..found });
+        }
+        opened => {
+            let file = opened?;
+            let expect = Expect::default();
+            read_manifest(&*file, &expect, &mut |_| Ok::<(), Error>(()))
+        }
+    };
+    let trouble = match read {
+        Ok(totals) if totals.damaged == 0 => {
+            let store = totals.state.store.as_ref().map(|store| store.id);
+            let promise = store.and_then(|store| manifest_promise(vfs, &found.logs, store));
+            match promise {
+                Some((newer, _)) if newer > number => {
+                    let detail = format!("a log knows of the newer manifest {newer}");
+                    Error::corruption(&path, None, detail)
+                }
+                _ => return Ok(of_state(dir, path, number, &totals.state, promise)),
+            }
+        }
+        Ok(totals) => {
+            let detail = format!("it has {} damaged places", totals.damaged);
+            Error::corruption(&path, None, detail)
+        }
+        Err(Error::NotOurs { path, detail, .. }) => Error::corruption(path, 0, detail),
+        Err(error) => return Err(error),
+    };
+    Ok(Live { manifest: Some(path), trouble: Some(trouble), ..found })
+}
+
+fn of_state(
+    dir: &Path,
+    path: PathBuf,
+    number: FileNumber,
+    state: &State,
+    promise: Option<(FileNumber, u64)>,
+) -> Live {
+    let log = |(number, log): (&FileNumber, &LogState)| {
+        let promise = state.log_synced.filter(|(log, _)| log == number);
+        let expect = Expect {
+            id: Some(log.meta.id),
+            size: log.meta.size,
+            promised: promise.map_or(0, |(_, upto)| upto),
+            end: log.end,
+        };
+        (dir.join(names::log(*number)), expect)
+    };
+    let promised = promise.filter(|(manifest, _)| *manifest == number).map_or(0, |(_, upto)| upto);
+    Live {
+        manifest: Some(path),
+        manifest_expect: Expect { promised, size: promised, ..Expect::default() },
+        logs: state.logs.iter().map(log).collect(),
+        tables: tables(dir, state),
+        trouble: None,
+    }
+}
+
+fn tables(dir: &Path, state: &State) -> Vec<(PathBuf, Option<Level>)> {
+    let named = |(level, table): (Level, &super::TableMeta)| {
+        (dir.join(names::table(table.number)), Some(level))
+    };
+    state.tables().map(named).collect()
+}
+
+/// The largest promise about a manifest, the newest one's, in the marks of all logs of the store:
+/// also of those that the manifest does not name, for it may be an older copy. A log that cannot be
+/// read promises nothing; what is wrong with it is not this report's business.
+fn manifest_promise(
+    vfs: &dyn Vfs,
+    logs: &[(PathBuf, Expect)],
+    store: StoreId,
+) -> Option<(FileNumber, u64)> {
+    let promise = |path: &Path| {
+        let file = vfs.open(path, Access::Read).ok()?;
+        let header = record::read_header(&*file, FileKind::Wal).ok()?;
+        let scan = record::scan_log(&*file, &header, None, &mut |_, _, _| Ok(())).ok()?;
+        scan.manifest_promise.filter(|_| header.store == store)
+    };
+    logs.iter().filter_map(|(path, _)| promise(path)).max()
+}
