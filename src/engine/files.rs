@@ -121,9 +121,17 @@ impl Files {
     /// Creates a manifest with only its header, not yet synced.
     pub(super) fn create_manifest(&self) -> Result<(FileNumber, FileId, Arc<dyn File>)> {
         let (number, id) = (self.new_number(), self.new_id());
-        let file = self.vfs.create(&self.path(names::manifest(number)))?;
-        file.write_at(&self.header(FileKind::Manifest, number, id).encode(), 0)?;
-        Ok((number, id, file))
+        let path = self.path(names::manifest(number));
+        let file = self.vfs.create(&path)?;
+        let header = self.header(FileKind::Manifest, number, id).encode();
+        match file.write_at(&header, 0) {
+            Ok(()) => Ok((number, id, file)),
+            Err(error) => {
+                // As with a log.
+                let _ = self.vfs.remove(&path);
+                Err(error)
+            }
+        }
     }
 
     /// Makes CURRENT name a manifest that is durable, and the change durable too.

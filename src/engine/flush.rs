@@ -52,7 +52,10 @@ impl Core {
         let job = side.next_job.fetch_add(1, Ordering::Relaxed);
         let table = match immutable.memtable.is_empty() {
             true => None,
-            false => Some(self.write_table(job, immutable).map_err(Failure::Refused)?),
+            false => {
+                side.manifest.lock().mend()?;
+                Some(self.write_table(job, immutable).map_err(Failure::Refused)?)
+            }
         };
         let version = self.install(side, job, immutable, table)?;
         self.replace_view(|view| SuperVersion {

@@ -7,7 +7,7 @@
 //!   begins a new manifest from `state`, and CURRENT decides which of the two counts. Files that
 //!   the failed edit named are therefore never removed by the failure.
 //! - From the rename of CURRENT until the directory is synced either manifest may be the one a
-//!   crash leaves, so a failure in between poisons the store.
+//!   crash leaves, so a failure in between poisons the store, and neither takes another edit.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -19,7 +19,7 @@ use crate::format::frame::Kind;
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::record::Writer;
-use crate::types::FileNumber;
+use crate::types::{FileId, FileNumber};
 use crate::vfs::{Access, File};
 
 /// Bytes of rolled-over manifests that are kept for the history tools.
@@ -35,6 +35,8 @@ pub(super) struct Manifest {
     size_max: u64,
     /// An append failed: what is behind `synced_upto` is unknown.
     broken: bool,
+    /// Why CURRENT may already name another manifest.
+    succeeded: Option<Error>,
     state: State,
 }
 
@@ -69,6 +71,7 @@ impl Manifest {
             synced_upto: valid_end,
             size_max,
             broken: false,
+            succeeded: None,
             state,
         };
         *files.promises.manifest.lock() = (manifest.number, valid_end);
@@ -97,9 +100,8 @@ impl Manifest {
     /// Appends an edit and makes it durable. The time, the next file number and the promise about
     /// the live log are filled in here.
     pub(super) fn append(&mut self, edit: Edit) -> Result<(), Failure> {
-        if self.broken {
-            self.roll_over()?;
-        } else if self.writer.end() > self.size_max && self.is_mostly_past() {
+        self.mend()?;
+        if self.writer.end() > self.size_max && self.is_mostly_past() {
             // It is only long: if there is no room for a new one, this one still takes the edit.
             match self.roll_over() {
                 Ok(()) | Err(Failure::Refused(_)) => {}
@@ -120,6 +122,16 @@ impl Manifest {
         Ok(())
     }
 
+    /// Makes sure that the next edit can be appended, if that takes a new manifest. Asked before a
+    /// file is made that only an edit can name, so that trying again on a full disk does not leave
+    /// such a file each time.
+    pub(super) fn mend(&mut self) -> Result<(), Failure> {
+        if let Some(error) = &self.succeeded {
+            return Err(Failure::Poison(error.clone()));
+        }
+        if self.broken { self.roll_over() } else { Ok(()) }
+    }
+
     /// Whether the state alone would take less than half of the file. Without this a state larger
     /// than the limit would be written again with each edit.
     fn is_mostly_past(&self) -> bool {
@@ -137,7 +149,13 @@ impl Manifest {
         let first = stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
         let mut next = begin(&self.files, State::default(), &first, self.size_max)
             .map_err(Failure::Refused)?;
-        next.install()?;
+        if let Err(failure) = next.install() {
+            match &failure {
+                Failure::Refused(_) => remove_unnamed(&self.files, next.number),
+                Failure::Poison(error) => self.succeeded = Some(error.clone()),
+            }
+            return Err(failure);
+        }
         *self = next;
         // History is a convenience: failing to trim it must not fail the edit.
         let _ = trim_history(&self.files, self.number);
@@ -163,16 +181,37 @@ fn begin(files: &Arc<Files>, state: State, first: &Edit, size_max: u64) -> Resul
     let mut state = state;
     state.apply(first).map_err(|reason| our_bug(files, &reason))?;
     let (number, id, file) = files.create_manifest()?;
-    // Creating it took a number.
+    let written = write_first(files, (id, &file), state, first);
+    if written.is_err() {
+        remove_unnamed(files, number);
+    }
+    let (writer, state) = written?;
+    let synced_upto = writer.end();
+    let files = Arc::clone(files);
+    let (broken, succeeded) = (false, None);
+    Ok(Manifest { files, number, file, writer, synced_upto, size_max, broken, succeeded, state })
+}
+
+/// Removes a manifest that CURRENT never named. If that fails, the next opening will.
+fn remove_unnamed(files: &Files, number: FileNumber) {
+    let _ = files.vfs.remove(&files.path(names::manifest(number)));
+}
+
+/// Makes a new manifest's first edit durable, and its name; returns what takes the next one.
+fn write_first(
+    files: &Files,
+    (id, file): (FileId, &Arc<dyn File>),
+    mut state: State,
+    first: &Edit,
+) -> Result<(Writer, State)> {
+    // Creating the file took a number.
     let first = Edit { next_file: Some(files.next_number()), ..first.clone() };
     state.next_file = files.next_number();
-    let mut writer = Writer::new(Arc::clone(&file), id, FIRST_FRAME);
+    let mut writer = Writer::new(Arc::clone(file), id, FIRST_FRAME);
     write_edit(&mut writer, 0, &first)?;
     file.sync()?;
     files.sync_dir()?;
-    let synced_upto = writer.end();
-    let files = Arc::clone(files);
-    Ok(Manifest { files, number, file, writer, synced_upto, size_max, broken: false, state })
+    Ok((writer, state))
 }
 
 fn write_edit(writer: &mut Writer, synced_upto: u64, edit: &Edit) -> Result<()> {

@@ -197,6 +197,7 @@ impl Wal {
 
     /// Ends this log and goes on in a new one.
     pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
+        manifest.lock().mend()?;
         let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
         let edit = Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
