@@ -11,13 +11,27 @@ use super::files::Failure;
 use super::memtable::MemtableIter;
 use super::superversion::{Immutable, SuperVersion};
 use super::version::Version;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::edit::{Edit, Reason};
 use crate::format::names;
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
 use crate::table::{TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
+
+/// Stops writing if the step it lies in panics: no worker comes after that, and whoever waits for
+/// one would wait for ever.
+struct Alarm<'a>(&'a Core, &'a WriteSide);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.1.poison.set(&Error::Poisoned("the background worker panicked".to_owned()));
+            let _tree = self.0.tree.lock();
+            self.0.tree_changed.notify_all();
+        }
+    }
+}
 
 impl Core {
     /// One step of the background worker: flushes one memtable, if one waits.
@@ -30,6 +44,7 @@ impl Core {
         let Some(oldest) = self.superversion.load().immutables.last().cloned() else {
             return Step::Idle;
         };
+        let _alarm = Alarm(self, side);
         match self.flush_one(side, &oldest) {
             Ok(()) => Step::Worked,
             Err(failure) => {
