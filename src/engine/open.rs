@@ -108,15 +108,23 @@ fn prepare_dir(vfs: &dyn Vfs, dir: &Path, create: bool) -> Result<()> {
         }
         return create_dir(vfs, dir);
     }
-    if image::read_current(vfs, dir)?.is_none() {
-        if !create {
-            image::vacancy(vfs, dir)?;
-            let detail = "it has no CURRENT".to_owned();
-            return Err(Error::NoStore { path: dir.to_owned(), detail });
-        }
-        check_free(vfs, dir)?;
+    if image::read_current(vfs, dir)?.is_some() {
+        return Ok(());
     }
-    Ok(())
+    match check_creatable(vfs, dir, create) {
+        // Another process made the store meanwhile; without its CURRENT it looked like a damaged one.
+        Err(_) if image::read_current(vfs, dir)?.is_some() => Ok(()),
+        checked => checked,
+    }
+}
+
+fn check_creatable(vfs: &dyn Vfs, dir: &Path, create: bool) -> Result<()> {
+    if create {
+        return check_free(vfs, dir);
+    }
+    image::vacancy(vfs, dir)?;
+    let detail = "it has no CURRENT".to_owned();
+    Err(Error::NoStore { path: dir.to_owned(), detail })
 }
 
 /// Creates the directory and makes its name, and those of the ones above it, durable.
