@@ -147,6 +147,10 @@ impl Core {
         if writing.memtable.memtable().size_bytes() >= self.options.memtable_size {
             self.rotate(side, &mut writing)?;
         }
+        let count: u64 = group.iter().map(|request| request.batch.len() as u64).sum();
+        if count > SeqNo::MAX.0 - writing.last_seqno.0 {
+            return Err(Error::InvalidArgument("the store has no sequence numbers left".to_owned()));
+        }
         let first = writing.last_seqno.plus(1);
         side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
         if group.iter().any(|request| request.durability == Durability::Sync) {
