@@ -120,10 +120,22 @@ fn log_is_blank(vfs: &dyn Vfs, path: &Path) -> Result<bool> {
         }
         Err(error @ Error::Io { .. }) => Err(error),
         // Without a header no frame can be verified; zeros are blank, anything else is not.
-        Err(_) => {
-            let bytes = vfs::read_all(&*file, u64::MAX)?;
-            Ok(bytes.iter().skip(FIRST_FRAME as usize).all(|&byte| byte == 0))
+        Err(_) => is_zero_from(&*file, FIRST_FRAME),
+    }
+}
+
+/// Whether all bytes from `offset` on are zero. Read piece by piece: the file may be anybody's.
+fn is_zero_from(file: &dyn File, mut offset: u64) -> Result<bool> {
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = file.read_at(&mut buffer, offset)?;
+        if buffer[..read].iter().any(|&byte| byte != 0) {
+            return Ok(false);
         }
+        if read < buffer.len() {
+            return Ok(true);
+        }
+        offset += read as u64;
     }
 }
 
