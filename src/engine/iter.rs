@@ -71,6 +71,8 @@ pub struct Iter {
     seqno: SeqNo,
     bounds: Bounds,
     front: Option<Merge>,
+    /// Where the front was last moved to: what lies before it is not the back's to take.
+    sought: Option<Vec<u8>>,
     /// The last key taken from the front: everything up to it is done.
     front_key: Option<Vec<u8>>,
     back: Option<Merge>,
@@ -90,6 +92,7 @@ impl Iter {
             seqno,
             bounds,
             front: None,
+            sought: None,
             front_key: None,
             back: None,
             back_key: None,
@@ -99,11 +102,12 @@ impl Iter {
 
     /// Moves the front so that the next pair taken from it is the first with a key at or behind
     /// `key`, forwards or backwards, within the iterator's range and before what was taken from
-    /// the back.
+    /// the back. The back then ends there too.
     ///
     /// # Errors
     /// As reading does; the iterator then yields nothing more.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.sought = Some(key.as_ref().to_vec());
         let placed = self.place_front(Some(key.as_ref()));
         self.failed |= placed.is_err();
         placed
@@ -183,7 +187,8 @@ impl Iter {
         loop {
             let Some((user, _)) = merge.key() else { return Ok(None) };
             let taken = self.front_key.as_ref().is_some_and(|front| user <= front.as_slice());
-            if taken || !self.bounds.begins_before(user) {
+            let passed = self.sought.as_ref().is_some_and(|sought| user < sought.as_slice());
+            if taken || passed || !self.bounds.begins_before(user) {
                 return Ok(None);
             }
             let key = user.to_vec();
