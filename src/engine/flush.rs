@@ -139,9 +139,11 @@ impl Core {
     ) -> Result<Arc<Version>, Failure> {
         let mut manifest = side.manifest.lock();
         let mut counters = manifest.state().counters;
-        counters.flushes += 1;
-        counters.flushed_bytes += table.as_ref().map_or(0, |table| table.size);
-        counters.user_bytes += table.as_ref().map_or(0, |table| table.raw_bytes);
+        // Saturating, since a manifest may say anything.
+        let add = |total: &mut u64, more| *total = total.saturating_add(more);
+        add(&mut counters.flushes, 1);
+        add(&mut counters.flushed_bytes, table.as_ref().map_or(0, |table| table.size));
+        add(&mut counters.user_bytes, table.as_ref().map_or(0, |table| table.raw_bytes));
         manifest.append(Edit {
             reason: Reason::Flush,
             job,

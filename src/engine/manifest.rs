@@ -144,7 +144,7 @@ impl Manifest {
         state.lineage = Some(Lineage {
             previous: self.number,
             edits: self.state.edits,
-            rollovers: self.state.lineage.as_ref().map_or(0, |lineage| lineage.rollovers) + 1,
+            rollovers: self.state.lineage.map_or(0, |past| past.rollovers).saturating_add(1),
         });
         let first = stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
         let mut next = begin(&self.files, State::default(), &first, self.size_max)
