@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::FORMAT_VERSION;
@@ -92,6 +93,8 @@ pub struct StoreArgs {
         global = true,
         env = "BEACH_DB",
         value_name = "DIR",
+        // An empty variable must come through, to be told that it names nothing.
+        value_parser = OsStringValueParser::new().map(PathBuf::from),
         help_heading = "Global options"
     )]
     db: Option<PathBuf>,

@@ -10,3 +10,5 @@ mod history;
 mod model;
 mod scripts;
 mod tidy;
+#[cfg(feature = "cli")]
+mod tools;

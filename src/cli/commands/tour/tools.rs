@@ -36,7 +36,7 @@ impl Guide<'_> {
         let command = format!("{tool} {}", shown(place));
         let text = lines.join("\n").replace(&place.store.display().to_string(), &shown(place));
         if self.out.is_json() {
-            let object = Object::new("dump").number("step", self.step);
+            let object = Object::new("output").number("step", self.step);
             return self.out.object(&object.text("command", &command).text("text", &text));
         }
         self.say(&format!("$ {command}"))?;
