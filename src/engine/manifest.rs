@@ -179,7 +179,9 @@ fn stamped(files: &Files, edit: Edit) -> Edit {
     Edit {
         time_ms: files.runtime.now_ms(),
         next_file: Some(files.next_number()),
-        log_synced: *files.promises.log.lock(),
+        // A new manifest's first edit has an older promise, which is all there is while nothing in the
+        // live log was synced.
+        log_synced: files.promises.log.lock().or(edit.log_synced),
         ..edit
     }
 }
