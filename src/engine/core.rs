@@ -19,7 +19,7 @@ use super::manifest::Manifest;
 use super::memtable::MemtableWriter;
 use super::options::Options;
 use super::snapshot::SnapshotList;
-use super::superversion::{Immutable, SuperVersion};
+use super::superversion::SuperVersion;
 use super::value::Value;
 use super::version::{TableSpace, Version};
 use super::wal::Wal;
@@ -196,11 +196,4 @@ pub(super) fn check_key(key: &[u8]) -> Result<()> {
         return Err(Error::InvalidArgument(detail));
     }
     Ok(())
-}
-
-impl Immutable {
-    /// The newest log that must stay until this memtable is in a table.
-    pub(super) fn last_log(&self) -> Option<FileNumber> {
-        self.logs.last().copied()
-    }
 }

@@ -146,8 +146,8 @@ impl Core {
         }
         // A writer that waits for this very flush holds `writing`; it leaves the mark itself.
         let Some(mut writing) = side.writing.try_lock() else { return Ok(()) };
-        if let Some(last) = immutable.last_log() {
-            writing.wal.forget_upto(last);
+        if let Some(last) = immutable.logs.last() {
+            writing.wal.forget_before(FileNumber(last.0.saturating_add(1)));
         }
         if side.poison.is_set() {
             return Ok(());
@@ -167,11 +167,23 @@ impl Core {
                 self.rotate(side, &mut writing)?;
             }
         }
+        self.wait_for_flushes(side)?;
+        side.poison.check()
+    }
+
+    /// Waits until every immutable memtable is in a table, or reports what keeps it from there.
+    pub(super) fn wait_for_flushes(&self, side: &WriteSide) -> Result<()> {
         let flushed = || self.superversion.load().immutables.is_empty();
-        self.wait_for_background(|| {
-            flushed() || side.has_background_error() || side.poison.is_set()
-        });
-        side.poison.check()?;
-        if flushed() { Ok(()) } else { side.report_background_error() }
+        loop {
+            self.wait_for_background(|| {
+                flushed() || side.has_background_error() || side.poison.is_set()
+            });
+            if flushed() {
+                return Ok(());
+            }
+            side.report_background_error()?;
+            side.poison.check()?;
+            // Another thread was told of the failure first, and the worker tries again.
+        }
     }
 }

@@ -248,9 +248,10 @@ impl Wal {
         self.write_pushed()
     }
 
-    /// Forgets older logs up to `number`: their content is in durable tables.
-    pub(super) fn forget_upto(&mut self, number: FileNumber) {
-        self.unsynced.retain(|(log, _)| *log > number);
+    /// Forgets the logs before `number`, and with them their files: what they held is in durable
+    /// tables.
+    pub(super) fn forget_before(&mut self, number: FileNumber) {
+        self.unsynced.retain(|(log, _)| *log >= number);
     }
 
     /// Says, twice, that the log was closed here, and how long the manifest is.

@@ -167,10 +167,10 @@ impl Core {
     /// Memtable and log switch together: the full memtable becomes immutable, and a new log begins
     /// for a new one. Waits while an older immutable memtable is not flushed.
     pub(super) fn rotate(&self, side: &WriteSide, writing: &mut Writing) -> Result<()> {
-        let room = || self.superversion.load().immutables.is_empty();
-        self.wait_for_background(|| room() || side.has_background_error());
-        if !room() {
-            side.report_background_error()?;
+        self.wait_for_flushes(side)?;
+        // What is flushed needs no sync any more; the worker cannot say so while this lock is held.
+        if let Some(oldest) = writing.memtable_logs.first() {
+            writing.wal.forget_before(*oldest);
         }
         side.refused_or_poisoned(writing.wal.rotate(&side.manifest))?;
         let (memtable, memtable_writer) = Memtable::new();
