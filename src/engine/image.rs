@@ -353,7 +353,12 @@ fn check_unnamed_logs(
             continue;
         }
         let path = dir.join(name);
-        let file = vfs.open(&path, Access::Read)?;
+        let file = match vfs.open(&path, Access::Read) {
+            Ok(file) => file,
+            // Beside a writer: made and dropped since the manifest was read.
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
+        };
         let Ok(header) = record::read_header(&*file, FileKind::Wal) else { continue };
         let scan = record::scan_log(&*file, &header, None, &mut |_, _, _| Ok(()))?;
         if header.store == store && has_frames(&scan) {

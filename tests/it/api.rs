@@ -209,13 +209,13 @@ fn a_range_holds_what_its_bounds_say() -> Result<()> {
         for to in &bounds {
             let expected = model.keys().filter(|key| {
                 let begun = match from {
-                    Bound::Included(from) => &from <= key,
-                    Bound::Excluded(from) => &from < key,
+                    Bound::Included(from) => from <= *key,
+                    Bound::Excluded(from) => from < *key,
                     Bound::Unbounded => true,
                 };
                 let open = match to {
-                    Bound::Included(to) => key <= &to,
-                    Bound::Excluded(to) => key < &to,
+                    Bound::Included(to) => *key <= to,
+                    Bound::Excluded(to) => *key < to,
                     Bound::Unbounded => true,
                 };
                 begun && open

@@ -2,6 +2,7 @@
 //! store says so, naming the file, or gives exactly the data that was written.
 
 mod exchanged;
+mod tails;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -270,6 +271,26 @@ fn every_flipped_bit_of_a_recovered_store_is_found() {
     assert!(nowhere <= unused + 8 * 7, "{nowhere} without effect, {unused} bits are unused");
     let older = logs[0].to_string_lossy().into_owned();
     assert_eq!(count(&tally, Found::Nowhere, |name| !older.ends_with(name)), 0);
+}
+
+/// A killed process left a mark behind its last sync, so that the last durable record is promised
+/// too, and what was in the tables' manifest edits.
+#[test]
+fn the_last_durable_write_is_promised() {
+    let (store, _) = killed_store(9);
+    for (path, bytes) in store_files(&store) {
+        if is_log(&path) {
+            let used = bytes.iter().rposition(|&byte| byte != 0).expect("frames") as u64 + 1;
+            let promised = promised(&store, &path);
+            assert!(used - promised <= 64, "{promised:#x} of {used:#x}: more than a mark");
+            let hurt = promised as usize - 30..promised as usize - 10;
+            let found =
+                damage(&(store.clone(), Content::new()), &path, "its last record", |bytes| {
+                    bytes[hurt].fill(0x33);
+                });
+            assert_eq!(found, Found::AtOpen);
+        }
+    }
 }
 
 /// Runs of zeros, ones and noise, of up to 64 bytes: wherever one touches what was promised to be on

@@ -106,6 +106,29 @@ fn a_failed_append_or_sync_poisons_the_store() {
     }
 }
 
+/// A durable write costs one sync of the log and nothing else; a buffered one none; and reopening a
+/// closed store none either.
+#[test]
+fn a_durable_write_costs_one_sync() {
+    let store = Faulty::new();
+    let syncs = || {
+        let calls = store.vfs.op_log();
+        [OpKind::Sync, OpKind::SyncDir].map(|op| calls.get(&op).copied().unwrap_or_default())
+    };
+    let [files, dirs] = syncs();
+    for n in 0..4 {
+        store.put("a", 10, Durability::Sync).expect("put");
+        store.put("b", 10, Durability::Buffered).expect("put");
+        assert_eq!(syncs(), [files + n + 1, dirs]);
+    }
+    store.db.sync().expect("sync");
+    assert_eq!(syncs(), [files + 5, dirs]);
+    drop(store.db);
+    let db = tiny(store.vfs.clone(), &store.runtime).open(DIR).expect("open");
+    assert!(db.recovery().clean);
+    assert_eq!(syncs(), [files + 5, dirs]);
+}
+
 /// Closing a poisoned store says so, and neither that nor dropping it marks the log as closed.
 #[test]
 fn a_poisoned_store_is_never_marked_clean() {

@@ -253,3 +253,37 @@ fn a_dropped_handle_is_closed() -> Result<()> {
     assert!(Db::open(&sand)?.recovery().clean);
     Ok(())
 }
+
+/// A log begins with 256 KiB, grows by more as it is larger, and is not kept for later: behind a
+/// flush and a close there is the one live log, and it has not had another's number before.
+#[test]
+fn a_log_grows_and_is_never_used_again() -> Result<()> {
+    let (_dir, sand) = sand();
+    let db = Db::open(&sand)?;
+    let log = || {
+        let logs: Vec<_> =
+            files(&sand).into_iter().filter(|(name, _)| name.ends_with(".wal")).collect();
+        assert_eq!(logs.len(), 1);
+        (logs[0].0.clone(), logs[0].1.len() as u64)
+    };
+    let (first, mut size) = log();
+    assert_eq!(size, 256 << 10);
+    let mut growths = Vec::new();
+    for n in 0..400 {
+        let mut batch = WriteBatch::new();
+        batch.put(format!("key{n}"), vec![b'v'; 20_000]);
+        db.write(batch, Durability::Buffered)?;
+        let (name, now) = log();
+        assert_eq!(name, first);
+        if now > size {
+            growths.push(now - size);
+            size = now;
+        }
+    }
+    assert!(growths.len() >= 2 && growths.len() < 12 && growths.is_sorted(), "{growths:?}");
+    db.flush()?;
+    db.close()?;
+    let (second, size) = log();
+    assert!(second > first && size == 256 << 10, "{second} of {size} bytes");
+    Ok(())
+}

@@ -105,12 +105,14 @@ fn a_table_that_went_away_is_moved_for_a_reader() -> Result<()> {
 fn a_second_writer_is_refused_with_the_pid_of_the_first() -> Result<()> {
     let (_dir, sand) = sand();
     let db = Db::open(&sand)?;
+    let before = face(&sand);
     for path in [sand.clone(), sand.join("../sand/.")] {
         match Db::open(&path) {
             Err(Error::Locked { pid, .. }) => assert_eq!(pid, Some(std::process::id())),
             other => panic!("{other:?}"),
         }
     }
+    assert_eq!(face(&sand), before, "it wrote without the lock");
     db.put("a", "1")?;
     db.close()?;
     fs::write(sand.join("LOCK"), "4000000000\n").expect("written");
