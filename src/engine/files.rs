@@ -97,9 +97,12 @@ impl Files {
         Header { kind, version: FORMAT_VERSION, id, store: self.store, number, created_ms }
     }
 
-    /// Creates an empty log, durable with its name; the manifest does not know it yet.
-    pub(super) fn create_log(&self, fill: Fill) -> Result<(LogMeta, Arc<dyn File>)> {
-        let meta = LogMeta { number: self.new_number(), id: self.new_id(), size: self.log_size };
+    /// Creates an empty log with room for records of `room` bytes, durable with its name; the
+    /// manifest does not know it yet.
+    pub(super) fn create_log(&self, fill: Fill, room: u64) -> Result<(LogMeta, Arc<dyn File>)> {
+        let needed = (FIRST_FRAME + room + super::wal::TAIL_ROOM).next_multiple_of(4096);
+        let size = self.log_size.max(needed);
+        let meta = LogMeta { number: self.new_number(), id: self.new_id(), size };
         let path = self.log_path(meta.number);
         let file = self.vfs.create(&path)?;
         let made = (|| {

@@ -27,6 +27,8 @@ pub(super) struct Image {
     pub(super) manifest_file: Arc<dyn File>,
     /// Where the manifest's valid content ends.
     pub(super) manifest_end: u64,
+    /// Up to where it is known to be on stable storage.
+    pub(super) manifest_promised: u64,
     pub(super) manifest_tail: Option<DroppedTail>,
     pub(super) logs: Vec<OpenLog>,
     pub(super) verdict: Verdict,
@@ -216,6 +218,7 @@ fn load_state(
         manifest_header: manifest.header,
         manifest_file: Arc::clone(&manifest.file),
         manifest_end: manifest.scan.valid_end,
+        manifest_promised: manifest.promised(marks),
         manifest_tail,
         logs,
         verdict,
@@ -240,6 +243,12 @@ struct LoadedManifest {
 impl LoadedManifest {
     fn judge(&self, marks: Option<(FileNumber, u64)>) -> Result<Option<DroppedTail>> {
         judge::judge_manifest(&self.path, self.header.number, &self.scan, marks)
+    }
+
+    /// Up to where it is known to be on stable storage.
+    fn promised(&self, marks: Option<(FileNumber, u64)>) -> u64 {
+        let marked = marks.filter(|(number, _)| *number == self.header.number);
+        self.scan.promised.max(marked.map_or(0, |(_, upto)| upto))
     }
 }
 

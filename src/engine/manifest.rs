@@ -92,11 +92,6 @@ impl Manifest {
         self.broken = true;
     }
 
-    /// Makes what was read from the file durable, before anything relies on it.
-    pub(super) fn sync_replayed(&self) -> Result<()> {
-        self.file.sync()
-    }
-
     /// Appends an edit and makes it durable. The time, the next file number and the promise about
     /// the live log are filled in here.
     pub(super) fn append(&mut self, edit: Edit) -> Result<(), Failure> {

@@ -3,7 +3,8 @@
 //! Data flow: a write goes through the commit queue (`write`) into the log (`wal`), then the
 //! memtable, then becomes visible. A full memtable becomes a table (`flush`) and an edit
 //! (`manifest`). A read loads one superversion and looks in it, newest first. Opening (`open`)
-//! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), and goes on.
+//! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
+//! (`recover`), and goes on.
 
 mod core;
 mod counters;
@@ -17,6 +18,7 @@ pub mod memtable;
 mod merge;
 mod open;
 mod options;
+mod recover;
 mod snapshot;
 mod stats;
 mod superversion;

@@ -3,9 +3,9 @@
 //! Invariants:
 //! - Nothing is written before the lock is held and the directory is known to be ours.
 //! - A clean reopen writes nothing but the pid in LOCK.
-//! - After an unclean end everything replayed is synced, and its end recorded in the manifest edit
-//!   that starts a new log, before the store is served; nothing is appended behind what a crash
-//!   left.
+//! - After an unclean end everything replayed is made durable (`recover`), and the ends of the logs
+//!   are recorded in the manifest, before the store is served; nothing is appended behind what a
+//!   crash left.
 //! - Left-over files go only after all of that has succeeded.
 
 use std::path::Path;
@@ -18,11 +18,12 @@ use parking_lot::{Condvar, Mutex};
 use super::Recovery;
 use super::core::{Core, Poison, WriteSide, Writing};
 use super::counters::Counters;
-use super::files::{FIRST_FRAME, Failure, Files};
+use super::files::{Failure, Files};
 use super::image::{self, Image, Vacancy};
 use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::options::Options;
+use super::recover;
 use super::snapshot::SnapshotList;
 use super::superversion::SuperVersion;
 use super::version::{TableSpace, Version};
@@ -167,7 +168,7 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
     let files = Arc::new(Files::new(&options, dir, store, next));
     let counters = Arc::new(Counters::default());
     // It will see syncs, or stay small: zeros pay.
-    let log = files.create_log(Fill::Zeros)?;
+    let log = files.create_log(Fill::Zeros, 0)?;
     let first = Edit {
         reason: Reason::Create,
         store: Some(StoreInfo {
@@ -211,7 +212,7 @@ fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Re
     let wal = if clean {
         resume_clean(&files, &counters, &image)?
     } else {
-        recover(&files, &counters, &mut manifest, &image)?
+        recover::recover(&files, &counters, &mut manifest, &image)?
     };
     remove_left_over(&files, manifest.state(), manifest.position().0)?;
     let state = manifest.state().clone();
@@ -247,43 +248,8 @@ fn resume_clean(files: &Arc<Files>, counters: &Arc<Counters>, image: &Image) -> 
     Ok(Wal::resume(files, counters, (live.meta, Arc::clone(&live.file)), at))
 }
 
-/// Makes what was replayed durable and begins a new log behind it.
-fn recover(
-    files: &Arc<Files>,
-    counters: &Arc<Counters>,
-    manifest: &mut Manifest,
-    image: &Image,
-) -> Result<Wal> {
-    let unsettled: Vec<_> = image.logs.iter().filter(|log| log.facts.settled.is_none()).collect();
-    for log in &unsettled {
-        log.file.sync()?;
-    }
-    if image.manifest_tail.is_some() {
-        manifest.distrust_tail();
-    } else {
-        manifest.sync_replayed()?;
-    }
-    let log = files.create_log(Fill::Zeros)?;
-    let mut edit = Edit { reason: Reason::Recovery, logs_added: vec![log.0], ..Edit::default() };
-    for (index, open) in image.logs.iter().enumerate() {
-        let number = open.meta.number;
-        match (open.facts.settled, index < image.verdict.live) {
-            (Some(_), _) => {}
-            // It never held a record: an opening that wrote nothing left it.
-            (None, true) if open.records_end == 0 => edit.logs_dropped.push(number),
-            (None, true) => edit.logs_ended.push((number, open.facts.scan.valid_end)),
-            // Behind the first hole nothing counts, but its bytes stay until the flush.
-            (None, false) => edit.logs_ended.push((number, FIRST_FRAME)),
-        }
-    }
-    plain(manifest.append(edit))?;
-    let mut wal = Wal::fresh(files, counters, log);
-    wal.mark()?;
-    Ok(wal)
-}
-
 /// A failure while opening is an error either way: there is no handle to poison.
-fn plain<T>(result: Result<T, Failure>) -> Result<T> {
+pub(super) fn plain<T>(result: Result<T, Failure>) -> Result<T> {
     result.map_err(|failure| match failure {
         Failure::Refused(error) | Failure::Poison(error) => error,
     })

@@ -46,7 +46,7 @@ impl SnapshotList {
     }
 }
 
-/// The store as it was at one moment: stable through every later write, flush and compaction.
+/// The store as it was at one moment: stable through every later write and flush.
 ///
 /// It sees whole batches only. Holding one keeps the versions it can see from being dropped.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use crate::types::{FileNumber, SeqNo};
 use crate::vfs::{File, Fill};
 
 /// Room kept for the frames that follow the last record: marks, the end, the pair of closes.
-const TAIL_ROOM: u64 = 512;
+pub(super) const TAIL_ROOM: u64 = 512;
 
 /// A log that grows by more than this at once would make a writer wait for the zeros.
 const ZEROS_STEP_MAX: u64 = 1 << 20;
@@ -123,7 +123,10 @@ impl Wal {
         let grown = needed.max(self.meta.size + step).next_multiple_of(4096);
         self.file.allocate(grown, fill).map_err(Failure::Refused)?;
         // The size must be durable before the manifest relies on it.
-        self.file.sync().map_err(Failure::Poison)?;
+        if let Err(error) = self.file.sync() {
+            self.unclose();
+            return Err(Failure::Poison(error));
+        }
         let edit = Edit {
             reason: Reason::Grow,
             logs_grown: vec![(self.meta.number, grown)],
@@ -166,8 +169,32 @@ impl Wal {
         self.writer.write()
     }
 
+    /// Bytes that were pushed and not written.
+    pub(super) fn pending_size(&self) -> usize {
+        self.writer.pending_size()
+    }
+
     /// Makes everything written durable, older logs first, and leaves a mark that says so.
     pub(super) fn sync(&mut self) -> Result<()> {
+        if let Err(error) = self.sync_written() {
+            self.unclose();
+            return Err(error);
+        }
+        self.promise();
+        self.mark()
+    }
+
+    /// A sync failed. Where the log still ends with the closes of the handle before, a mark behind
+    /// them, which promises nothing new, keeps it from being taken for closed: the next opening must
+    /// not rely on what the kernel may have dropped. Whether it gets there matters no more than that.
+    fn unclose(&mut self) {
+        if !self.touched {
+            let _ = self.mark();
+        }
+    }
+
+    /// Makes everything written durable, older logs first, and says so nowhere.
+    pub(super) fn sync_written(&mut self) -> Result<()> {
         let started = self.files.runtime.monotonic_us();
         for (_, file) in &self.unsynced {
             file.sync()?;
@@ -176,10 +203,14 @@ impl Wal {
         self.file.sync()?;
         self.counters.sync(self.files.runtime.monotonic_us().saturating_sub(started));
         self.syncs += 1;
+        Ok(())
+    }
+
+    /// Takes note that everything written so far, here and in the older logs, is durable.
+    pub(super) fn promise(&mut self) {
         self.dirty = false;
         self.synced_upto = self.writer.end();
         *self.files.promises.log.lock() = Some((self.meta.number, self.synced_upto));
-        self.mark()
     }
 
     /// Appends a mark: what is durable of this log and of the manifest.
@@ -198,7 +229,7 @@ impl Wal {
     /// Ends this log and goes on in a new one.
     pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         manifest.lock().mend()?;
-        let (meta, file) = self.files.create_log(self.fill()).map_err(Failure::Refused)?;
+        let (meta, file) = self.files.create_log(self.fill(), 0).map_err(Failure::Refused)?;
         let edit = Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
         manifest.lock().append(edit)?;

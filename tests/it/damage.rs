@@ -257,7 +257,7 @@ fn every_flipped_bit_of_an_unclosed_store_is_found() {
 }
 
 /// The same of a store that was recovered once. Of the log that recovery had ended, the bytes
-/// behind that end count no more: a flip there changes nothing.
+/// behind that end count no more, nor does the last mark: a flip there changes nothing.
 #[test]
 fn every_flipped_bit_of_a_recovered_store_is_found() {
     let store = recovered_store(3);
@@ -268,7 +268,7 @@ fn every_flipped_bit_of_a_recovered_store_is_found() {
     println!("{tally:#?}");
     let unused = (4096 - 1 - used as u64) * 8;
     let nowhere = count(&tally, Found::Nowhere, |_| true);
-    assert!(nowhere <= unused + 8 * 7, "{nowhere} without effect, {unused} bits are unused");
+    assert!(nowhere <= unused + 8 * 64, "{nowhere} without effect, {unused} bits are unused");
     let older = logs[0].to_string_lossy().into_owned();
     assert_eq!(count(&tally, Found::Nowhere, |name| !older.ends_with(name)), 0);
 }

@@ -243,7 +243,6 @@ fn a_failed_flush_is_reported_and_made_up_for() {
 /// store that was opened again after that, without the machine going down, holds things that can be
 /// read and may never be durable; what it then acknowledges must survive a power loss all the same.
 #[test]
-#[ignore = "not so yet: recovery syncs what it replayed where it lies"]
 fn what_a_failed_sync_dropped_is_not_relied_on() {
     for path in [".wal", "MANIFEST"] {
         let store = Faulty::new();
@@ -269,7 +268,6 @@ fn what_a_failed_sync_dropped_is_not_relied_on() {
 /// The same where nothing tells that a sync failed: the handle before had closed the log, with
 /// records in it that were only buffered, and the one whose sync failed wrote nothing.
 #[test]
-#[ignore = "not so yet: recovery syncs what it replayed where it lies"]
 fn buffered_records_that_a_failed_sync_dropped_are_not_relied_on() {
     let store = Faulty::new();
     store.put("a", 10, Durability::Buffered).expect("put");

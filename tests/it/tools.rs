@@ -24,9 +24,13 @@ use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
 use assert_cmd::Command;
 use tempfile::TempDir;
+
+/// Longer than anything here takes on a busy machine.
+const MINUTE: Duration = Duration::from_secs(60);
 
 /// The program under test.
 const BEACH: &str = env!("CARGO_BIN_EXE_beach");
@@ -115,7 +119,7 @@ fn picture(dir: &Path) -> BTreeMap<PathBuf, (Vec<u8>, i64, i64)> {
 fn bare() -> Command {
     let mut command = Command::new(BEACH);
     command.env_remove("BEACH_DB").env_remove("NO_COLOR");
-    command.timeout(std::time::Duration::from_secs(120));
+    command.timeout(2 * MINUTE);
     command
 }
 
@@ -200,11 +204,18 @@ impl Running {
         input.write_all(text.as_bytes()).expect("it reads");
     }
 
-    /// Reads a line, byte by byte so that nothing behind it is taken.
+    /// Reads a line, byte by byte so that nothing behind it is taken. One that does not come within
+    /// a minute fails the test instead of hanging it.
     fn read_line(&mut self) -> String {
-        let output = self.child().stdout.as_mut().expect("an open output");
-        let bytes = std::io::Read::bytes(output).map(|byte| byte.expect("it writes"));
-        let line: Vec<u8> = bytes.take_while(|byte| *byte != b'\n').collect();
+        let mut output = self.child().stdout.take().expect("an open output");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let bytes = std::io::Read::bytes(&mut output).map_while(|byte| byte.ok());
+            let line: Vec<u8> = bytes.take_while(|byte| *byte != b'\n').collect();
+            let _ = sender.send((line, output));
+        });
+        let (line, output) = receiver.recv_timeout(MINUTE).expect("a line within a minute");
+        self.child().stdout = Some(output);
         String::from_utf8(line).expect("text")
     }
 

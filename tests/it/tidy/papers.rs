@@ -322,6 +322,7 @@ mod tests {
             "docs/testing.md: no row for S3",
             "docs/testing.md: S1: there is no test lost",
             "docs/testing.md: S4 is promised nowhere",
+            "docs/testing.md: 2 rows without a test, limit is 0",
         ];
         assert_eq!(unproven_promises(&tree), expected);
     }

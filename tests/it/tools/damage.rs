@@ -36,7 +36,7 @@ fn a_flipped_bit_in_a_table_fails_what_needs_it_and_nothing_else() {
     let size = std::fs::metadata(&table).expect("the table").len() as usize;
     flip(&table, size / 2);
     let name = format!("{}@0x", table.file_name().expect("a name").display());
-    let broken = place.run(["scan"]).expect(3).says(&name).says("run: beach-sstDump doctor");
+    let broken = place.run(["scan"]).expect(3).says(&name).says("run: beach-sstDump");
     assert!(whole.out.starts_with(&broken.out) && broken.out.len() < whole.out.len());
     let lines = broken.text().lines().count();
     assert!(lines > 100 && lines < 1900, "{lines}");
