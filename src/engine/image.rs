@@ -60,6 +60,11 @@ impl Image {
             && close.is_some_and(|close| (close.manifest, close.manifest_synced) == manifest)
     }
 
+    /// The tails that a crash left unusable.
+    pub(super) fn dropped(&self) -> Vec<DroppedTail> {
+        self.verdict.dropped.iter().chain(&self.manifest_tail).cloned().collect()
+    }
+
     /// The first number above every number seen.
     pub(super) fn next_number(&self) -> FileNumber {
         let seen = self.names.iter().filter_map(|name| names::parse(name).number());
@@ -380,7 +385,11 @@ fn check_unnamed_logs(
             Err(error) if error.is_not_found() => continue,
             Err(error) => return Err(error),
         };
-        let Ok(header) = record::read_header(&*file, FileKind::Wal) else { continue };
+        let header = match record::read_header(&*file, FileKind::Wal) {
+            Ok(header) => header,
+            Err(error @ Error::Io { .. }) => return Err(error),
+            Err(_) => continue,
+        };
         let scan = record::scan_log(&*file, &header, None, &mut |_, _, _| Ok(()))?;
         if header.store == store && has_frames(&scan) {
             let detail = "it holds records of this store, but the manifest does not name it";

@@ -78,15 +78,13 @@ impl Recovery {
     }
 
     fn of(image: &image::Image, clean: bool) -> Recovery {
-        let mut dropped = image.verdict.dropped.clone();
-        dropped.extend(image.manifest_tail.clone());
         Recovery {
             created: false,
             clean,
             last_seqno: image.last_seqno,
             logs: image.logs.len() as u64,
             replayed_bytes: image.replayed_bytes,
-            dropped,
+            dropped: image.dropped(),
         }
     }
 }

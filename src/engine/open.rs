@@ -71,13 +71,19 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     Ok(core)
 }
 
-/// Opens for reading: no lock, nothing written. What looks wrong counts only if a second reading
-/// shows exactly the same, since a writer may be at work.
+/// Opens for reading: no lock, nothing written. What looks wrong, a torn tail too, counts only if a
+/// second reading shows exactly the same, since a writer may be at work.
 pub(super) fn open_read_only(dir: &Path, options: Options) -> Result<Arc<Core>> {
-    let mut seen = None;
+    let (mut seen, mut tails) = (None, None);
     for _ in 0..READ_ATTEMPTS_MAX {
         match read_image(&*options.vfs, dir) {
-            Ok(image) => return Ok(Arc::new(read_core(dir, options, image))),
+            Ok(image) => {
+                let dropped = image.dropped();
+                if dropped.is_empty() || tails.as_ref() == Some(&dropped) {
+                    return Ok(Arc::new(read_core(dir, options, image)));
+                }
+                tails = Some(dropped);
+            }
             Err(Error::Corruption(found)) if seen.as_ref() != Some(&found) => seen = Some(found),
             Err(error) => return Err(error),
         }
@@ -289,7 +295,7 @@ fn write_side(manifest: Manifest, writing: Writing, lock: Box<dyn Lock>) -> Writ
         background_error: Mutex::new(None),
         worker: OnceLock::new(),
         // Every job makes an edit, so the count of edits is above every job so far.
-        next_job: AtomicU64::new(edits + 1),
+        next_job: AtomicU64::new(edits.saturating_add(1)),
         _lock: lock,
     }
 }
