@@ -28,6 +28,9 @@ use crate::vfs::{File, Fill};
 /// Room kept for the frames that follow the last record: marks, the end, the pair of closes.
 pub(super) const TAIL_ROOM: u64 = 512;
 
+/// Syncs are frequent where there is one for so many bytes of log.
+const BYTES_PER_SYNC: u64 = 64 << 10;
+
 /// A log that grows by more than this at once would make a writer wait for the zeros.
 const ZEROS_STEP_MAX: u64 = 1 << 20;
 
@@ -90,7 +93,9 @@ impl Wal {
             meta,
             file,
             synced_upto: at.synced_upto,
-            syncs: 0,
+            // A log that was synced before is taken for one that is synced often: most likely it
+            // belongs to a loop of short processes.
+            syncs: if at.synced_upto > 0 { at.end / BYTES_PER_SYNC + 1 } else { 0 },
             unsynced: at.unsynced,
             touched: false,
             dirty: at.dirty,
@@ -150,7 +155,7 @@ impl Wal {
     /// Overwriting zeros makes each sync about twice as fast, but the zeros are bytes written too:
     /// worth it where syncs are frequent, wasted on a bulk load.
     fn fill(&self) -> Fill {
-        let frequent = self.syncs * (64 << 10) >= self.writer.end();
+        let frequent = self.syncs * BYTES_PER_SYNC >= self.writer.end();
         if frequent { Fill::Zeros } else { Fill::Reserve }
     }
 
