@@ -149,7 +149,9 @@ impl Core {
         }
         let count: u64 = group.iter().map(|request| request.batch.len() as u64).sum();
         if count > SeqNo::MAX.0 - writing.last_seqno.0 {
-            return Err(Error::InvalidArgument("the store has no sequence numbers left".to_owned()));
+            return Err(Error::InvalidArgument(
+                "the store has no sequence numbers left".to_owned(),
+            ));
         }
         let first = writing.last_seqno.plus(1);
         side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
