@@ -168,8 +168,8 @@ impl Iter {
             last.clear();
             last.extend_from_slice(user);
             let kind = known_kind(trailer)?;
+            // The merge stays on this entry: were the next one unreadable, this one would be lost.
             let value = merge.value();
-            merge.next()?;
             if let (ValueKind::Put, Some(value)) = (kind, value) {
                 self.front_key = Some(last.clone());
                 return Ok(Some((last, value)));

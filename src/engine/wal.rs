@@ -9,6 +9,7 @@
 //!   kill keeps it, and after a power loss the records speak for themselves.
 //! - A failed write or sync is never retried: the caller poisons the store.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -120,8 +121,17 @@ impl Wal {
             Fill::Zeros => self.meta.size.min(ZEROS_STEP_MAX),
             Fill::Reserve => 3 * self.meta.size,
         };
-        let grown = needed.max(self.meta.size + step).next_multiple_of(4096);
-        self.file.allocate(grown, fill).map_err(Failure::Refused)?;
+        let wanted = needed.max(self.meta.size + step).next_multiple_of(4096);
+        let grown = match self.file.allocate(wanted, fill) {
+            Ok(()) => wanted,
+            // The disk is nearly full: what this write needs may still fit.
+            Err(error) if error.io_kind() == Some(ErrorKind::StorageFull) => {
+                let least = needed.next_multiple_of(4096);
+                self.file.allocate(least, fill).map_err(Failure::Refused)?;
+                least
+            }
+            Err(error) => return Err(Failure::Refused(error)),
+        };
         // The size must be durable before the manifest relies on it.
         if let Err(error) = self.file.sync() {
             self.unclose();

@@ -89,7 +89,7 @@ impl Vfs for OsVfs {
         file.write_all_at(content, 0)
             .and_then(|()| file.set_len(content.len() as u64))
             .map_err(failed)?;
-        Ok(Box::new(OsLock { _file: file }))
+        Ok(Box::new(OsLock { file }))
     }
 }
 
@@ -229,13 +229,21 @@ fn write_zeros(file: &fs::File, from: u64, to: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Closing the descriptor releases the lock.
+/// Released when dropped, or by the end of the process.
 #[derive(Debug)]
 struct OsLock {
-    _file: fs::File,
+    file: fs::File,
 }
 
 impl Lock for OsLock {}
+
+impl Drop for OsLock {
+    fn drop(&mut self) {
+        // Closing the descriptor is not enough: a process that another thread is just starting has
+        // a copy of it for a moment, and would hold the lock as long. If this fails, closing is left.
+        let _ = self.file.unlock();
+    }
+}
 
 #[cfg(test)]
 mod tests;

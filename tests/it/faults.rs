@@ -186,6 +186,18 @@ fn a_full_disk_refuses_the_write_that_does_not_fit() {
     }
 }
 
+/// The log asks for four times its size, which the disk has not, and then for what the write needs,
+/// which it has: the write goes through.
+#[test]
+fn a_nearly_full_disk_takes_the_write_that_fits() {
+    let store = Faulty::new();
+    store.vfs.add(fault(OpKind::Allocate, ".wal", Times::Once, FaultError::Enospc));
+    store.put("big", 9000, Durability::Sync).expect("it fits");
+    assert_eq!(store.vfs.injected(), 1);
+    let (_, db) = store.after_kill();
+    assert_eq!(keys_of(&db), ["big"]);
+}
+
 /// The disk is full, or broken, when a memtable is to become a table, at each kind of call that
 /// makes one. The next write reports it and is refused; reads go on; the log stays; and when the
 /// fault is gone the same memtable becomes a table. The store is not marked clean after that.

@@ -194,3 +194,22 @@ fn a_lock_that_cannot_be_taken_is_an_io_error() {
         assert_eq!(error.io_kind(), Some(ErrorKind::PermissionDenied));
     }
 }
+
+/// Taken and dropped in a loop while another thread starts processes, each of which has a copy of
+/// every descriptor until it runs its program: dropped is free all the same.
+#[test]
+fn a_dropped_lock_is_free_even_while_processes_are_started() {
+    let dir = scratch();
+    let path = dir.path().join("LOCK");
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = std::process::Command::new("true").status();
+            }
+        });
+        let failed = (0..20_000).find_map(|_| OsVfs.lock(&path, b"1\n").map(drop).err());
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(failed.is_none(), "{failed:?}");
+    });
+}
