@@ -19,17 +19,15 @@ use crate::runtime::Step;
 use crate::table::{TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
 
-/// Stops writing if the step it lies in panics: no worker comes after that, and whoever waits for
-/// one would wait for ever.
+/// Stops writing when it is dropped, which is when a step panics: no worker comes after that, and
+/// whoever waits for one would wait for ever.
 struct Alarm<'a>(&'a Core, &'a WriteSide);
 
 impl Drop for Alarm<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.1.poison.set(&Error::Poisoned("the background worker panicked".to_owned()));
-            let _tree = self.0.tree.lock();
-            self.0.tree_changed.notify_all();
-        }
+        self.1.poison.set(&Error::Poisoned("the background worker panicked".to_owned()));
+        let _tree = self.0.tree.lock();
+        self.0.tree_changed.notify_all();
     }
 }
 
@@ -44,8 +42,10 @@ impl Core {
         let Some(oldest) = self.superversion.load().immutables.last().cloned() else {
             return Step::Idle;
         };
-        let _alarm = Alarm(self, side);
-        match self.flush_one(side, &oldest) {
+        let alarm = Alarm(self, side);
+        let flushed = self.flush_one(side, &oldest);
+        std::mem::forget(alarm);
+        match flushed {
             Ok(()) => Step::Worked,
             Err(failure) => {
                 self.background_failed(side, failure);

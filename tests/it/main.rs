@@ -8,6 +8,7 @@ mod dumps;
 mod faults;
 mod history;
 mod model;
+mod review;
 mod scripts;
 mod tidy;
 #[cfg(feature = "cli")]
