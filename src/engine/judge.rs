@@ -2,8 +2,8 @@
 //!
 //! Pure. A crash may take what was never promised durable, and only that. So bad bytes are damage
 //! 1. when a frame anywhere promises that what lies there was on stable storage,
-//! 2. when one flipped bit explains them: a power loss leaves old, torn or missing sectors, never
-//!    a frame that is whole but for one bit, nor a single set bit in a field of zeros,
+//! 2. when one flipped bit explains them, and a lost or lone sector does not: a power loss leaves
+//!    old, torn or missing sectors, it does not flip bits,
 //! 3. when they lie behind the end of a log that recovery or rotation had settled.
 //!
 //! Everything else is the unsynced tail: the log ends before it.

@@ -48,12 +48,12 @@ impl State {
     /// What the edit contradicts: it names a file that is not there, adds one twice, or lets tables
     /// of a level below L0 overlap. The state is then unusable.
     pub fn apply(&mut self, edit: &Edit) -> Result<(), String> {
-        self.edits += 1;
+        self.edits = self.edits.saturating_add(1);
         if let Some(store) = &edit.store {
             self.store = Some(store.clone());
         }
         if let Some(lineage) = &edit.lineage {
-            self.edits = lineage.edits + 1;
+            self.edits = lineage.edits.saturating_add(1);
             self.lineage = Some(*lineage);
         }
         self.raise(edit)?;

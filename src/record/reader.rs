@@ -8,6 +8,9 @@ use crate::format::frame::{
 use crate::types::FileId;
 use crate::vfs::File;
 
+/// What a disk writes whole or not at all.
+const SECTOR_SIZE: u64 = 512;
+
 /// Bytes that [`frame::decode`] gets to see where the file has them: all that its search for a
 /// flipped bit may look at, so that its answer does not depend on where the window happens to be.
 const DECODE_SIZE: usize = frame_size(MEND_SIZE_MAX);
@@ -39,9 +42,9 @@ pub enum Item<'a> {
         data_end: u64,
         /// What was found and what was expected.
         detail: String,
-        /// The one flipped bit that explains it all: (offset in the file, bit). No legal crash
-        /// leaves that behind. Either flipping it back makes a frame whole, or all bytes from here
-        /// to the file's end are zero but for this bit.
+        /// The one flipped bit that explains it all: (offset in the file, bit). Either flipping it
+        /// back makes a frame whole, or all bytes from here to the file's end are zero but for this
+        /// bit. What a lost or a lone sector explains as well is left out: crashes leave those.
         flipped: Option<(u64, u8)>,
     },
     /// Zeros up to the end of the file: space not used yet.
@@ -63,6 +66,8 @@ pub struct Scanner<'f> {
     window: Window<'f>,
     id: FileId,
     offset: u64,
+    /// The frame before is a close or an end: nothing but zeros may follow, or a frame.
+    is_settled: bool,
 }
 
 impl<'f> Scanner<'f> {
@@ -77,7 +82,7 @@ impl<'f> Scanner<'f> {
         limit: Option<u64>,
     ) -> Result<Scanner<'f>> {
         let end = file.size()?.min(limit.unwrap_or(u64::MAX));
-        Ok(Scanner { window: Window::new(file, end), id, offset: start })
+        Ok(Scanner { window: Window::new(file, end), id, offset: start, is_settled: false })
     }
 
     /// Where the next item begins.
@@ -134,6 +139,7 @@ impl<'f> Scanner<'f> {
     ) -> Result<Item<'_>> {
         let offset = self.offset;
         self.offset += size as u64;
+        self.is_settled = matches!(kind, Kind::Close | Kind::End);
         let bytes = self.window.from(offset, size)?;
         let payload = &bytes[FRAME_HEADER_SIZE..][..payload_size];
         Ok(Item::Frame { offset, kind, synced_upto, payload, size: size as u64 })
@@ -156,14 +162,30 @@ impl<'f> Scanner<'f> {
         let end = self.next_frame(offset)?;
         let content = self.measure(offset, end)?;
         let mut flipped = flipped.map(|(byte, bit)| (offset + byte as u64, bit));
+        if let Some((at, _)) = flipped
+            && self.is_lost_sector(at)?
+        {
+            flipped = None;
+        }
         if let Some((at, bit)) = flipped {
             detail.push_str(&format!("; one flipped bit explains it: bit {bit} at {at:#x}"));
-        } else if let (true, Some((at, bit))) = (end == self.window.end(), content.only_bit) {
+        } else if let (true, Some((at, bit))) = (end == self.window.end(), content.only_bit)
+            && (self.is_settled || at / SECTOR_SIZE == offset / SECTOR_SIZE)
+        {
             detail = format!("zeros up to the end but for one flipped bit: bit {bit} at {at:#x}");
             flipped = content.only_bit;
         }
         self.offset = end;
+        self.is_settled = false;
         Ok(Item::Bad { offset, end, data_end: content.data_end, detail, flipped })
+    }
+
+    /// Whether the sector around an offset is all zero. In a frame that is the work of a crash which
+    /// lost the sector, also where a single bit was all that it had.
+    fn is_lost_sector(&mut self, at: u64) -> Result<bool> {
+        let start = at / SECTOR_SIZE * SECTOR_SIZE;
+        let end = start + SECTOR_SIZE;
+        Ok(start >= self.offset && self.window.first_nonzero(start, end)?.is_none())
     }
 
     /// The offset of the first whole frame behind the bad place that begins at `offset`, or the end.
