@@ -66,7 +66,7 @@ pub(super) struct WriteSide {
     pub(super) background_error: Mutex<Option<Error>>,
     pub(super) worker: OnceLock<Arc<dyn Worker>>,
     pub(super) next_job: AtomicU64,
-    /// Held until the last handle, snapshot and iterator is gone.
+    /// Held until the last handle and the last snapshot are gone.
     pub(super) _lock: Box<dyn Lock>,
 }
 
