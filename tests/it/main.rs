@@ -4,6 +4,7 @@ mod api;
 mod concurrent;
 mod crash;
 mod damage;
+#[cfg(feature = "cli")]
 mod dumps;
 mod faults;
 mod history;
