@@ -2,6 +2,7 @@
 
 mod api;
 mod concurrent;
+mod corners;
 mod crash;
 mod damage;
 #[cfg(feature = "cli")]
@@ -9,7 +10,6 @@ mod dumps;
 mod faults;
 mod history;
 mod model;
-mod review;
 mod scripts;
 mod tidy;
 #[cfg(feature = "cli")]

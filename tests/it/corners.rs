@@ -1,4 +1,4 @@
-//! What a review of the engine asked, each question as a test: threads that wait for the same thing,
+//! Corners of the engine where things meet: threads that wait for the same thing,
 //! full disks, readers and creators beside a writer, hostile and foreign files.
 
 mod hook;
