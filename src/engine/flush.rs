@@ -13,7 +13,6 @@ use super::superversion::{Immutable, SuperVersion};
 use super::version::Version;
 use crate::error::{Error, Result};
 use crate::format::edit::{Edit, Reason};
-use crate::format::names;
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
 use crate::table::{TableOrigin, TableWriter, WriterOptions};
@@ -92,7 +91,7 @@ impl Core {
         let written = self.write_table_file(job, number, immutable);
         if written.is_err() {
             // No edit names it yet. If it cannot be removed, the next opening will.
-            let _ = self.files.vfs.remove(&self.files.path(names::table(number)));
+            let _ = self.files.vfs.remove(&self.files.table_path(number));
         }
         written
     }

@@ -154,8 +154,18 @@ pub(super) fn log_is_left_over(vfs: &dyn Vfs, path: &Path, store: StoreId) -> Re
         Ok(header) if header.store == store => Ok(true),
         Err(error @ Error::Io { .. }) => Err(error),
         // Perhaps of a store whose creation did not finish: it had an id of its own.
-        Ok(_) | Err(_) => log_is_blank(vfs, path),
+        Ok(_) => log_is_blank(vfs, path),
+        Err(_) => Ok(begins_as_ours(&*file)? && log_is_blank(vfs, path)?),
     }
+}
+
+/// Whether a file without a whole header can be a log that was being made: it begins with zeros, or
+/// with as much of the magic as there is.
+fn begins_as_ours(file: &dyn File) -> Result<bool> {
+    let magic = FileKind::Wal.magic();
+    let mut start = [0; 8];
+    let read = file.read_at(&mut start, 0)?;
+    Ok(start == [0; 8] || start[..read] == magic[..read])
 }
 
 fn has_frames(scan: &LogScan) -> bool {
@@ -223,7 +233,7 @@ fn load_state(
         manifest_header: manifest.header,
         manifest_file: Arc::clone(&manifest.file),
         manifest_end: manifest.scan.valid_end,
-        manifest_promised: manifest.promised(marks),
+        manifest_promised: judge::manifest_promised(manifest.header.number, &manifest.scan, marks),
         manifest_tail,
         logs,
         verdict,
@@ -248,12 +258,6 @@ struct LoadedManifest {
 impl LoadedManifest {
     fn judge(&self, marks: Option<(FileNumber, u64)>) -> Result<Option<DroppedTail>> {
         judge::judge_manifest(&self.path, self.header.number, &self.scan, marks)
-    }
-
-    /// Up to where it is known to be on stable storage.
-    fn promised(&self, marks: Option<(FileNumber, u64)>) -> u64 {
-        let marked = marks.filter(|(number, _)| *number == self.header.number);
-        self.scan.promised.max(marked.map_or(0, |(_, upto)| upto))
     }
 }
 

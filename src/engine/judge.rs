@@ -156,6 +156,17 @@ fn whole_log(log: &LogFacts) -> DroppedTail {
     DroppedTail { path: log.path.clone(), offset, bytes, reason }
 }
 
+/// Up to where a manifest is known to be on stable storage, by its own promises and by the `marks`
+/// that the logs carry.
+pub(super) fn manifest_promised(
+    number: FileNumber,
+    scan: &LogScan,
+    marks: Option<(FileNumber, u64)>,
+) -> u64 {
+    let marked = marks.filter(|(marked, _)| *marked == number);
+    scan.promised.max(marked.map_or(0, |(_, upto)| upto))
+}
+
 /// Judges the manifest's tail by its own promises and by the `marks` that the logs carry.
 pub(super) fn judge_manifest(
     path: &std::path::Path,
@@ -167,8 +178,7 @@ pub(super) fn judge_manifest(
         let detail = format!("it is older than the store: a log knows of manifest {marked}");
         return Err(Error::corruption(path, None, detail));
     }
-    let marked = marks.filter(|(marked, _)| *marked == number).map_or(0, |(_, upto)| upto);
-    let promised = scan.promised.max(marked);
+    let promised = manifest_promised(number, scan, marks);
     if let Some(bad) = &scan.first_bad {
         if promised > bad.offset || bad.flipped.is_some() {
             return Err(Error::corruption(path, bad.offset, &bad.detail));

@@ -47,8 +47,8 @@ impl Manifest {
         first: Edit,
         size_max: u64,
     ) -> Result<Manifest, Failure> {
-        let (state, first) = (State::default(), stamped(files, first));
-        let mut manifest = begin(files, state, &first, size_max).map_err(Failure::Refused)?;
+        let first = stamped(files, first);
+        let mut manifest = begin(files, &first, size_max).map_err(Failure::Refused)?;
         manifest.install()?;
         Ok(manifest)
     }
@@ -87,7 +87,8 @@ impl Manifest {
         (self.number, self.synced_upto)
     }
 
-    /// Nothing may be appended to what a crash left of this manifest: begin a new one first.
+    /// Nothing may be appended to what a crash left of this manifest, nor to what nobody promises to
+    /// be durable: begin a new one first.
     pub(super) fn distrust_tail(&mut self) {
         self.broken = true;
     }
@@ -142,8 +143,7 @@ impl Manifest {
             rollovers: self.state.lineage.map_or(0, |past| past.rollovers).saturating_add(1),
         });
         let first = stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
-        let mut next = begin(&self.files, State::default(), &first, self.size_max)
-            .map_err(Failure::Refused)?;
+        let mut next = begin(&self.files, &first, self.size_max).map_err(Failure::Refused)?;
         if let Err(failure) = next.install() {
             match &failure {
                 Failure::Refused(_) => remove_unnamed(&self.files, next.number),
@@ -172,8 +172,8 @@ impl Manifest {
 }
 
 /// Writes a manifest with one edit, durable but not named by CURRENT.
-fn begin(files: &Arc<Files>, state: State, first: &Edit, size_max: u64) -> Result<Manifest> {
-    let mut state = state;
+fn begin(files: &Arc<Files>, first: &Edit, size_max: u64) -> Result<Manifest> {
+    let mut state = State::default();
     state.apply(first).map_err(|reason| our_bug(files, &reason))?;
     let (number, id, file) = files.create_manifest()?;
     let written = write_first(files, (id, &file), state, first);

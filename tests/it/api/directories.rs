@@ -170,7 +170,8 @@ fn a_directory_that_cannot_be_written_can_be_read() -> Result<()> {
 fn unknown_files_stay_and_orphans_go() -> Result<()> {
     let (_dir, sand) = sand();
     drop(Db::open(&sand)?);
-    let foreign = ["notes.txt", "12.sst", "0000012.sst", "x.wal", "CURRENT~", "MANIFEST-5"];
+    let foreign =
+        ["notes.txt", "12.sst", "0000012.sst", "x.wal", "000888.wal", "CURRENT~", "MANIFEST-5"];
     let orphans = ["000777.sst", "CURRENT.tmp", "MANIFEST-000900"];
     for name in foreign.iter().chain(&orphans) {
         fs::write(sand.join(name), "not a store's").expect("written");
