@@ -72,6 +72,19 @@ impl Lines {
         }
     }
 
+    /// What `parse` makes of the next line that is not blank; none at the end of the input.
+    pub(super) fn next_parsed<T>(
+        &mut self,
+        parse: impl FnOnce(&[u8]) -> Result<T, String>,
+    ) -> Option<Result<T, Problem>> {
+        let parsed = match self.next_line() {
+            Ok(Some(line)) => parse(line),
+            Ok(None) => return None,
+            Err(problem) => return Some(Err(problem)),
+        };
+        Some(parsed.map_err(|why| self.problem(why)))
+    }
+
     /// Appends to `line`, which goes on (in a quoted CSV cell), the end it had and the next line;
     /// false at the end of the input.
     pub(super) fn continue_line(&mut self, line: &mut Vec<u8>) -> Result<bool, Problem> {

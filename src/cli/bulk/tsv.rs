@@ -10,12 +10,7 @@ pub(super) struct Parser;
 
 impl Parse for Parser {
     fn next(&mut self, lines: &mut Lines) -> Option<Result<Item, Problem>> {
-        let parsed = match lines.next_line() {
-            Ok(Some(line)) => parse(line),
-            Ok(None) => return None,
-            Err(problem) => return Some(Err(problem)),
-        };
-        Some(parsed.map_err(|why| lines.problem(why)))
+        lines.next_parsed(parse)
     }
 }
 
