@@ -42,7 +42,8 @@ pub mod types;
 pub mod vfs;
 
 pub use engine::{
-    Db, DroppedTail, Durability, Iter, LevelStats, Options, Recovery, Snapshot, Stats, Value,
+    Cause, Db, DroppedTail, Durability, Iter, LevelStats, Options, Recovery, Snapshot, Stats,
+    Strategy, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;

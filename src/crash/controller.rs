@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::worker::{Ack, batches_in};
 use super::workload::{Dice, Model};
-use crate::runtime::{Runtime, Step, Worker};
+use crate::runtime::{Priority, Runtime, Step, Worker};
 use crate::{Db, Error, Result};
 
 /// The longest sleep between two looks at `stopping`, in microseconds.
@@ -274,7 +274,7 @@ impl<'r> Victim<'r> {
         let mut lines = child.stdout.take().map(BufReader::new);
         let told = Arc::clone(&heard);
         let step = move || listen(lines.as_mut(), &told);
-        let listener = runtime.spawn("listener", Box::new(step));
+        let listener = runtime.spawn("listener", Priority::Normal, Box::new(step));
         listener.wake();
         Ok(Victim { runtime, child, heard, listener })
     }

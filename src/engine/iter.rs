@@ -68,6 +68,8 @@ impl Bounds {
 /// once, as an `Err`, and ends the iterator.
 pub struct Iter {
     view: Arc<SuperVersion>,
+    /// Keeps the store's lock, and so its files, as long as the iterator may open them.
+    _core: Arc<Core>,
     seqno: SeqNo,
     bounds: Bounds,
     front: Option<Merge>,
@@ -82,13 +84,14 @@ pub struct Iter {
 }
 
 impl Iter {
-    pub(super) fn new(core: &Core, snapshot: Option<SeqNo>, bounds: Bounds) -> Iter {
+    pub(super) fn new(core: &Arc<Core>, snapshot: Option<SeqNo>, bounds: Bounds) -> Iter {
         let view = core.superversion.load_full();
         // The view is loaded first: it then holds everything up to the sequence number, or ends at
         // the rotation that came between, which is a moment of the store's history as well.
         let seqno = snapshot.unwrap_or_else(|| core.visible_seqno());
         Iter {
             view,
+            _core: Arc::clone(core),
             seqno,
             bounds,
             front: None,

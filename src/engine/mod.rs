@@ -6,6 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod compaction;
 mod core;
 mod counters;
 mod files;
@@ -31,6 +32,7 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use compaction::{Cause, Strategy};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;

@@ -35,7 +35,7 @@ use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
-use crate::runtime::Step;
+use crate::runtime::{Priority, Step};
 use crate::table::BlockCache;
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
@@ -322,6 +322,8 @@ fn core(
         dir: files.dir.clone(),
         cache: Arc::new(BlockCache::new(options.cache_size)),
         read_only: writer.is_none(),
+        garbage: Mutex::default(),
+        collector: OnceLock::new(),
     });
     let version = Arc::new(Version::from_state(state, &Version::default(), &tables));
     let visible = AtomicU64::new(recovery.last_seqno.0);
@@ -346,7 +348,7 @@ fn start_worker(core: &Arc<Core>) {
     let Some(side) = &core.writer else { return };
     let weak = Arc::downgrade(core);
     let step = move || weak.upgrade().map_or(Step::Idle, |core| core.background_step());
-    let worker = core.files.runtime.spawn("beachdb-flush", Box::new(step));
+    let worker = core.files.runtime.spawn("beachdb-flush", Priority::Normal, Box::new(step));
     // Set once, here.
     let _ = side.worker.set(worker);
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::Db;
+use super::compaction::Strategy;
 use crate::error::Result;
 use crate::runtime::Runtime;
 use crate::runtime::threads::ThreadRuntime;
@@ -27,6 +28,8 @@ pub struct Options {
     pub(super) memtable_size: u64,
     pub(super) cache_size: u64,
     pub(super) compression: Compression,
+    pub(super) strategy: Strategy,
+    pub(super) table_size: u64,
     pub(super) manifest_size: u64,
     pub(super) log_size: u64,
     pub(super) vfs: Arc<dyn Vfs>,
@@ -40,6 +43,8 @@ impl Default for Options {
             memtable_size: 64 << 20,
             cache_size: 64 << 20,
             compression: Compression::Lz4,
+            strategy: Strategy::default(),
+            table_size: 32 << 20,
             manifest_size: 1 << 20,
             log_size: 256 << 10,
             vfs: Arc::new(OsVfs),
@@ -84,6 +89,22 @@ impl Options {
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Options {
         self.compression = compression;
+        self
+    }
+
+    /// How the tree is kept in shape. Default: [`Strategy::Hybrid`].
+    #[must_use]
+    pub fn strategy(mut self, strategy: Strategy) -> Options {
+        self.strategy = strategy;
+        self
+    }
+
+    /// Bytes at which a compaction begins its next table. Default 32 MiB.
+    ///
+    /// Larger: fewer files, and jobs that take longer.
+    #[must_use]
+    pub fn table_size(mut self, bytes: u64) -> Options {
+        self.table_size = bytes.max(1);
         self
     }
 

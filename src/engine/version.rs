@@ -1,12 +1,16 @@
 //! The tables that make up the tree at one moment.
 
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::Mutex;
 
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::state::State;
 use crate::format::table::TableMeta;
+use crate::runtime::Worker;
 use crate::table::BlockCache;
 use crate::table::Table;
 use crate::types::{FileNumber, Level};
@@ -20,19 +24,56 @@ pub(super) struct TableSpace {
     pub(super) cache: Arc<BlockCache>,
     /// Beside a writer a missing table has been moved; otherwise it is lost.
     pub(super) read_only: bool,
+    /// Tables that no version names any more and nobody reads: their files may go.
+    pub(super) garbage: Mutex<Vec<FileNumber>>,
+    /// Who removes them.
+    pub(super) collector: OnceLock<Weak<dyn Worker>>,
+}
+
+impl TableSpace {
+    /// Removes the files of obsolete tables. One that cannot be removed is left over, and the next
+    /// opening removes it.
+    pub(super) fn collect_garbage(&self) {
+        let garbage = std::mem::take(&mut *self.garbage.lock());
+        for number in garbage {
+            let _ = self.vfs.remove(&self.dir.join(names::table(number)));
+        }
+    }
 }
 
 /// A table of the tree: opened at its first use, kept open as long as a version names it.
+///
+/// Its file is removed when it is obsolete and the last version that names it is gone: iterators and
+/// snapshots' reads hold such versions.
 #[derive(Debug)]
 pub(super) struct TableFile {
     pub(super) meta: TableMeta,
     space: Arc<TableSpace>,
     opened: OnceLock<Arc<Table>>,
+    obsolete: AtomicBool,
+}
+
+impl Drop for TableFile {
+    fn drop(&mut self) {
+        if !*self.obsolete.get_mut() {
+            return;
+        }
+        self.space.garbage.lock().push(self.meta.number);
+        // Removing a large file takes long: not for the reader that happened to be the last.
+        if let Some(collector) = self.space.collector.get().and_then(Weak::upgrade) {
+            collector.wake();
+        }
+    }
 }
 
 impl TableFile {
     pub(super) fn new(meta: TableMeta, space: Arc<TableSpace>) -> TableFile {
-        TableFile { meta, space, opened: OnceLock::new() }
+        TableFile { meta, space, opened: OnceLock::new(), obsolete: AtomicBool::new(false) }
+    }
+
+    /// The tree no longer has it, and durably so: once nobody reads it, its file may go.
+    pub(super) fn mark_obsolete(&self) {
+        self.obsolete.store(true, Ordering::Release);
     }
 
     /// The open table.

@@ -13,7 +13,7 @@ use std::thread::{self, ThreadId};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::runtime::{Runtime, Step, StepFn, Worker};
+use crate::runtime::{Priority, Runtime, Step, StepFn, Worker};
 
 /// The wall clock before its first tick, in milliseconds since 1970: 2023-11-14T22:13:20Z.
 const EPOCH_MS: u64 = 1_700_000_000_000;
@@ -92,7 +92,7 @@ impl Runtime for InlineRuntime {
         self.inner.random.lock().next_u64()
     }
 
-    fn spawn(&self, name: &str, step: StepFn) -> Arc<dyn Worker> {
+    fn spawn(&self, name: &str, _priority: Priority, step: StepFn) -> Arc<dyn Worker> {
         let state = State { woken: false, stopped: false, running: None, step: Some(step) };
         let core = Arc::new(Core {
             name: name.to_owned(),
@@ -103,6 +103,10 @@ impl Runtime for InlineRuntime {
         workers.retain(|worker| worker.strong_count() > 0);
         workers.push(Arc::downgrade(&core));
         Arc::new(InlineWorker { core })
+    }
+
+    fn sleep_us(&self, us: u64) {
+        self.inner.ticks.fetch_add(us.div_ceil(1000), Ordering::Relaxed);
     }
 }
 

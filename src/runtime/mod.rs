@@ -37,6 +37,15 @@ pub trait Worker: Send + Sync + fmt::Debug {
     fn stop(&self);
 }
 
+/// How urgent a worker's steps are to the processor's scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// As the threads that call the engine.
+    Normal,
+    /// Only when nothing else wants to run.
+    Idle,
+}
+
 /// Clock, randomness, spawning.
 pub trait Runtime: Send + Sync + fmt::Debug {
     /// Wall-clock time in milliseconds since 1970. For people; nothing depends on its order.
@@ -49,5 +58,8 @@ pub trait Runtime: Send + Sync + fmt::Debug {
     fn random_u64(&self) -> u64;
 
     /// Starts a background worker; `name` is what a debugger shows. It first steps when woken.
-    fn spawn(&self, name: &str, step: StepFn) -> Arc<dyn Worker>;
+    fn spawn(&self, name: &str, priority: Priority, step: StepFn) -> Arc<dyn Worker>;
+
+    /// Lets `us` microseconds pass in the calling thread.
+    fn sleep_us(&self, us: u64);
 }

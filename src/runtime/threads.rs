@@ -13,7 +13,7 @@ use parking_lot::{Condvar, Mutex};
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::runtime::inline::InlineRuntime;
-use crate::runtime::{Runtime, Step, StepFn, Worker};
+use crate::runtime::{Priority, Runtime, Step, StepFn, Worker};
 
 /// System clocks, system randomness, threads.
 #[derive(Clone, Debug)]
@@ -48,9 +48,14 @@ impl Runtime for ThreadRuntime {
         }
     }
 
-    fn spawn(&self, name: &str, step: StepFn) -> Arc<dyn Worker> {
+    fn spawn(&self, name: &str, _priority: Priority, step: StepFn) -> Arc<dyn Worker> {
         let stage = Mutex::new(Stage::Waiting(name.to_owned(), step));
         Arc::new(LazyWorker { stage })
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "this module is what the others go through")]
+    fn sleep_us(&self, us: u64) {
+        thread::sleep(std::time::Duration::from_micros(us));
     }
 }
 
@@ -138,7 +143,7 @@ fn start(name: &str, step: StepFn) -> Arc<dyn Worker> {
         }),
         Err(_) => {
             let step = parcel.lock().take().unwrap_or_else(|| Box::new(|| Step::Idle));
-            InlineRuntime::new(0).spawn(name, step)
+            InlineRuntime::new(0).spawn(name, Priority::Normal, step)
         }
     }
 }
@@ -255,6 +260,7 @@ mod tests {
         let mut count = 0;
         let worker = ThreadRuntime::default().spawn(
             "steps",
+            Priority::Normal,
             Box::new(move || {
                 count += 1;
                 let name = thread::current().name().map(str::to_owned);
@@ -281,7 +287,7 @@ mod tests {
         let (send, receive) = mpsc::channel();
         let itself: Arc<OnceLock<Arc<dyn Worker>>> = Arc::default();
         let mut left = 3;
-        let worker = ThreadRuntime::default().spawn("again", {
+        let worker = ThreadRuntime::default().spawn("again", Priority::Normal, {
             let itself = Arc::clone(&itself);
             Box::new(move || {
                 send.send(left).expect("the test listens");
@@ -306,7 +312,7 @@ mod tests {
     fn stop_lets_the_step_finish_and_drops_the_closure() {
         let count = Arc::new(AtomicU64::new(0));
         let (send, receive) = mpsc::channel();
-        let worker = ThreadRuntime::default().spawn("busy", {
+        let worker = ThreadRuntime::default().spawn("busy", Priority::Normal, {
             let count = Arc::clone(&count);
             Box::new(move || {
                 let _ = send.send(());
@@ -329,7 +335,11 @@ mod tests {
     /// A panicking step ends its worker; `stop` and drop return all the same.
     #[test]
     fn a_panic_in_a_step_does_not_hang_stop() {
-        let worker = ThreadRuntime::default().spawn("panics", Box::new(|| panic!("on purpose")));
+        let worker = ThreadRuntime::default().spawn(
+            "panics",
+            Priority::Normal,
+            Box::new(|| panic!("on purpose")),
+        );
         worker.wake();
         let (send, receive) = mpsc::channel();
         // In a thread of its own, so that a stop that hangs is a failure and not a hang.
@@ -347,7 +357,7 @@ mod tests {
     fn stopping_from_within_a_step_only_asks() {
         let (send, receive) = mpsc::channel();
         let itself: Arc<OnceLock<Arc<dyn Worker>>> = Arc::default();
-        let worker = ThreadRuntime::default().spawn("own end", {
+        let worker = ThreadRuntime::default().spawn("own end", Priority::Normal, {
             let itself = Arc::clone(&itself);
             Box::new(move || {
                 itself.get().expect("set before the wake").stop();
@@ -366,7 +376,7 @@ mod tests {
     #[test]
     fn dropping_the_handle_stops_the_worker() {
         let held = Arc::new(());
-        let worker = ThreadRuntime::default().spawn("dropped", {
+        let worker = ThreadRuntime::default().spawn("dropped", Priority::Normal, {
             let held = Arc::clone(&held);
             Box::new(move || {
                 let _ = &held;

@@ -3,6 +3,7 @@
 use std::sync::{OnceLock, mpsc};
 
 use super::*;
+use crate::runtime::Priority;
 
 /// A worker that logs its name at each step and works as often as `work` says before it is idle.
 fn logger(
@@ -16,7 +17,7 @@ fn logger(
         work = work.saturating_sub(1);
         if work > 0 { Step::Worked } else { Step::Idle }
     };
-    (runtime.spawn(name, Box::new(step)), receive)
+    (runtime.spawn(name, Priority::Normal, Box::new(step)), receive)
 }
 
 /// The same seed gives the same numbers and the same times; the known first output of the
@@ -74,7 +75,7 @@ fn a_worker_does_not_run_inside_itself() {
     let itself: Arc<OnceLock<Arc<dyn Worker>>> = Arc::default();
     let (send, receive) = mpsc::channel();
     let mut steps = 0;
-    let worker = runtime.spawn("self", {
+    let worker = runtime.spawn("self", Priority::Normal, {
         let itself = Arc::clone(&itself);
         Box::new(move || {
             steps += 1;
@@ -117,7 +118,7 @@ fn stopping_from_within_a_step_only_asks() {
     let runtime = InlineRuntime::new(0);
     let itself: Arc<OnceLock<Arc<dyn Worker>>> = Arc::default();
     let (send, receive) = mpsc::channel();
-    let worker = runtime.spawn("self", {
+    let worker = runtime.spawn("self", Priority::Normal, {
         let itself = Arc::clone(&itself);
         Box::new(move || {
             itself.get().expect("set before the wake").stop();
@@ -136,7 +137,7 @@ fn stopping_from_within_a_step_only_asks() {
 #[test]
 fn a_panic_in_a_step_ends_the_worker() {
     let runtime = InlineRuntime::new(0);
-    let worker = runtime.spawn("panics", Box::new(|| panic!("on purpose")));
+    let worker = runtime.spawn("panics", Priority::Normal, Box::new(|| panic!("on purpose")));
     worker.wake();
     let help = std::panic::AssertUnwindSafe(|| worker.help());
     assert!(std::panic::catch_unwind(help).is_err());
@@ -151,7 +152,7 @@ fn stop_waits_for_a_step_in_another_thread() {
     let runtime = InlineRuntime::new(0);
     let (began, begun) = mpsc::channel();
     let done = Arc::new(AtomicU64::new(0));
-    let worker = runtime.spawn("slow", {
+    let worker = runtime.spawn("slow", Priority::Normal, {
         let done = Arc::clone(&done);
         Box::new(move || {
             let _ = began.send(());
