@@ -44,6 +44,20 @@ impl Bounds {
         Bounds { from: Bound::Included(prefix.to_vec()), to }
     }
 
+    /// The first key, if there is one, and a key behind all others: perhaps a little wider than the
+    /// bounds are.
+    pub(super) fn outer(self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let key = |bound, behind: bool| match bound {
+            Bound::Included(mut key) if behind => {
+                Vec::push(&mut key, 0);
+                Some(key)
+            }
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        };
+        (key(self.from, false), key(self.to, true))
+    }
+
     fn begins_before(&self, key: &[u8]) -> bool {
         match &self.from {
             Bound::Included(from) => from.as_slice() <= key,

@@ -23,6 +23,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod throttle;
 mod value;
 mod version;
 mod wal;
@@ -185,6 +186,29 @@ impl Db {
     /// As [`Db::write`]. When it fails, everything is still in the logs.
     pub fn flush(&self) -> Result<()> {
         self.core.flush()
+    }
+
+    /// Merges everything in `range` into one sorted run, without the tombstones and older versions
+    /// that no snapshot needs, and returns when it is done. What is in memory is flushed first; what is
+    /// written meanwhile may stay where it is.
+    ///
+    /// Takes as long as reading and writing the range takes, and as much space again as the tables
+    /// being merged. A crash leaves the tree as some of the merges have made it, never between two.
+    ///
+    /// # Errors
+    /// As [`Db::flush`], and [`crate::Error::Corruption`] when a table of the range is damaged: it
+    /// then stays as it is.
+    pub fn compact<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<()> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.compact(from, to)
+    }
+
+    /// Waits until everything due in the background is done: memtables flushed, the tree in shape.
+    ///
+    /// # Errors
+    /// As [`Db::compact`].
+    pub fn wait_for_compactions(&self) -> Result<()> {
+        self.core.wait_for_compactions()
     }
 
     /// The store as of now, pinned.

@@ -16,6 +16,7 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
+use super::compaction::job::Compactions;
 use super::core::{Core, Poison, WriteSide, Writing};
 use super::counters::Counters;
 use super::files::{Failure, Files};
@@ -26,6 +27,7 @@ use super::options::Options;
 use super::recover;
 use super::snapshot::SnapshotList;
 use super::superversion::SuperVersion;
+use super::throttle::Throttle;
 use super::version::{TableSpace, Version};
 use super::wal::{Resumed, Wal};
 use super::write::CommitQueue;
@@ -66,7 +68,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
         }
     };
     let core = Arc::new(core);
-    start_worker(&core);
+    start_workers(&core);
     core.flush_if_many_logs();
     Ok(core)
 }
@@ -293,7 +295,10 @@ fn write_side(manifest: Manifest, writing: Writing, lock: Box<dyn Lock>) -> Writ
         manifest: Mutex::new(manifest),
         poison: Poison::default(),
         background_error: Mutex::new(None),
-        worker: OnceLock::new(),
+        flusher: OnceLock::new(),
+        compactor: OnceLock::new(),
+        compactions: Compactions::default(),
+        throttle: Throttle::default(),
         // Every job makes an edit, so the count of edits is above every job so far.
         next_job: AtomicU64::new(edits.saturating_add(1)),
         _lock: lock,
@@ -344,13 +349,19 @@ fn core(
     }
 }
 
-fn start_worker(core: &Arc<Core>) {
+fn start_workers(core: &Arc<Core>) {
     let Some(side) = &core.writer else { return };
+    let runtime = &core.files.runtime;
     let weak = Arc::downgrade(core);
-    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.background_step());
-    let worker = core.files.runtime.spawn("beachdb-flush", Priority::Normal, Box::new(step));
-    // Set once, here.
-    let _ = side.worker.set(worker);
+    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.flush_step());
+    let flusher = runtime.spawn("beachdb-flush", Priority::Normal, Box::new(step));
+    let weak = Arc::downgrade(core);
+    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.compaction_step());
+    let compactor = runtime.spawn("beachdb-compact", Priority::Idle, Box::new(step));
+    // Each is set once, here.
+    let _ = core.tables.collector.set(Arc::downgrade(&compactor));
+    let _ = side.flusher.set(flusher);
+    let _ = side.compactor.set(compactor);
 }
 
 impl Core {
@@ -402,9 +413,13 @@ impl Core {
 
     /// Lets the worker come to rest and says in the log that it was closed.
     fn finish(&self, side: &WriteSide) -> Result<()> {
-        if let Some(worker) = side.worker.get() {
-            worker.stop();
+        side.compactions.close();
+        for worker in [&side.compactor, &side.flusher] {
+            if let Some(worker) = worker.get() {
+                worker.stop();
+            }
         }
+        self.tables.collect_garbage();
         let mut writing = side.writing.lock();
         side.poison.check()?;
         if let Some(error) = side.background_error.lock().clone() {

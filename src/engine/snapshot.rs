@@ -39,6 +39,11 @@ impl SnapshotList {
         }
     }
 
+    /// The pinned sequence numbers, ascending.
+    pub(super) fn seqnos(&self) -> Vec<SeqNo> {
+        self.pinned.lock().keys().copied().collect()
+    }
+
     /// How many snapshots are held, and the oldest.
     pub(super) fn summary(&self) -> (usize, Option<SeqNo>) {
         let pinned = self.pinned.lock();

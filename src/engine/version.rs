@@ -1,11 +1,13 @@
 //! The tables that make up the tree at one moment.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
+use super::compaction::Shape;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::state::State;
@@ -116,19 +118,45 @@ impl Version {
         previous: &Version,
         space: &Arc<TableSpace>,
     ) -> Version {
+        let known: HashMap<FileNumber, &Arc<TableFile>> =
+            previous.levels.iter().flatten().map(|file| (file.meta.number, file)).collect();
         let mut version = Version::default();
         for (level, meta) in state.tables() {
-            let table = previous
-                .find(level, meta.number)
-                .unwrap_or_else(|| Arc::new(TableFile::new(meta.clone(), Arc::clone(space))));
+            let table = match known.get(&meta.number) {
+                Some(table) => Arc::clone(table),
+                None => Arc::new(TableFile::new(meta.clone(), Arc::clone(space))),
+            };
             version.levels[usize::from(level.0)].push(table);
         }
         version
     }
 
-    fn find(&self, level: Level, number: FileNumber) -> Option<Arc<TableFile>> {
-        let mut tables = self.levels[usize::from(level.0)].iter();
-        tables.find(|table| table.meta.number == number).cloned()
+    /// Checks what every read relies on: L0 newest first, every other level in key order and without
+    /// overlap.
+    ///
+    /// # Errors
+    /// Which table breaks it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (top, below) = self.levels.split_at(1);
+        for pair in top[0].windows(2) {
+            if pair[0].meta.max_seqno < pair[1].meta.max_seqno {
+                return Err(format!("table {} is out of order in L0", pair[1].meta.number));
+            }
+        }
+        for pair in below.iter().flat_map(|tables| tables.windows(2)) {
+            if pair[0].meta.largest.user >= pair[1].meta.smallest.user {
+                let (one, other) = (pair[0].meta.number, pair[1].meta.number);
+                return Err(format!("tables {one} and {other} overlap"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a picker looks at.
+    pub(super) fn shape(&self) -> Shape<'_> {
+        Shape {
+            levels: self.levels.each_ref().map(|tables| tables.iter().map(|it| &it.meta).collect()),
+        }
     }
 
     /// The tables that may hold `key`, in the order in which the newest version is found first.

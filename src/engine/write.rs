@@ -120,6 +120,8 @@ impl Core {
         let mut group: Vec<&Request> = Vec::with_capacity(1 + requests.len());
         group.push(own);
         group.extend(&requests);
+        let size = group.iter().map(|request| request.batch.size_bytes() as u64).sum();
+        side.throttle.delay(&*self.files.runtime, size);
         let committed = self.commit_group(side, &group);
         let mut last = match &committed {
             Ok(first) => *first,
@@ -171,11 +173,13 @@ impl Core {
     }
 
     /// Memtable and log switch together: the full memtable becomes immutable, and a new log begins
-    /// for a new one. Waits while an older immutable memtable is not flushed.
+    /// for a new one. Waits while as many immutable memtables as may be held are not flushed.
     pub(super) fn rotate(&self, side: &WriteSide, writing: &mut Writing) -> Result<()> {
-        self.wait_for_flushes(side)?;
+        self.wait_for_memory(side)?;
         // What is flushed needs no sync any more; the worker cannot say so while this lock is held.
-        if let Some(oldest) = writing.memtable_logs.first() {
+        let view = self.superversion.load_full();
+        let logs = view.immutables.last().map_or(&writing.memtable_logs, |oldest| &oldest.logs);
+        if let Some(oldest) = logs.first() {
             writing.wal.forget_before(*oldest);
         }
         side.refused_or_poisoned(writing.wal.rotate(&side.manifest))?;
@@ -192,7 +196,8 @@ impl Core {
             immutables.extend(view.immutables.iter().cloned());
             SuperVersion { memtable, immutables, version: Arc::clone(&view.version) }
         });
-        side.wake_worker();
+        self.update_pressure();
+        side.wake_flusher();
         Ok(())
     }
 }
@@ -243,12 +248,19 @@ impl WriteSide {
     /// Reports what a background job failed with, once, and lets it try again.
     pub(super) fn report_background_error(&self) -> Result<()> {
         let Some(error) = self.background_error.lock().take() else { return Ok(()) };
-        self.wake_worker();
+        self.wake_flusher();
+        self.wake_compactor();
         Err(error)
     }
 
-    pub(super) fn wake_worker(&self) {
-        if let Some(worker) = self.worker.get() {
+    pub(super) fn wake_flusher(&self) {
+        if let Some(worker) = self.flusher.get() {
+            worker.wake();
+        }
+    }
+
+    pub(super) fn wake_compactor(&self) {
+        if let Some(worker) = self.compactor.get() {
             worker.wake();
         }
     }

@@ -11,12 +11,14 @@
 //!   key when they leave L0: what stays above is newer than what goes down.
 //! - A crash at any point leaves the tree before the edit or after it.
 
+pub(super) mod job;
 pub(super) mod pick;
+pub(super) mod run;
 
 use std::fmt;
 
 use crate::format::table::TableMeta;
-use crate::types::{FileNumber, Level};
+use crate::types::{FileNumber, Level, SeqNo};
 
 /// How the tree is kept in shape. Not on disk: each opening may choose anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ pub(super) struct Limits {
     pub(super) memtable_size: u64,
     /// Bytes that an output table should have.
     pub(super) table_size: u64,
+    /// The oldest sequence number that somebody may still read at; the largest if nobody does.
+    pub(super) oldest_snapshot: SeqNo,
 }
 
 /// One piece of work for the tree.

@@ -31,3 +31,9 @@ pub(in crate::engine) fn debt(strategy: Strategy, shape: &Shape<'_>, limits: &Li
     let _ = (strategy, shape, limits);
     Debt::default()
 }
+
+/// Whether the job's tables are compressed.
+pub(in crate::engine) fn compressed(shape: &Shape<'_>, job: &Job) -> bool {
+    let _ = shape;
+    job.output != crate::types::Level(0)
+}
