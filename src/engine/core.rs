@@ -14,6 +14,7 @@ use parking_lot::{Condvar, Mutex};
 use super::Recovery;
 use super::compaction::job::Compactions;
 use super::counters::Counters;
+use super::events::Event;
 use super::files::{Failure, Files};
 use super::iter::known_kind;
 use super::manifest::{Manifest, our_bug};
@@ -173,6 +174,10 @@ impl Core {
 }
 
 impl Core {
+    pub(super) fn tell(&self, event: &Event) {
+        self.options.events.tell(event);
+    }
+
     /// Lets those who wait for a worker look again.
     pub(super) fn notify_waiting(&self) {
         let _tree = self.tree.lock();

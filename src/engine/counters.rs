@@ -1,8 +1,13 @@
 //! What a handle counts while it works.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+
 use super::compaction::Action;
 use super::compaction::run::Merged;
-use std::sync::atomic::{AtomicU64, Ordering};
+use super::stats::Times;
 
 /// A number that only rises. Relaxed: it is for people, nothing depends on its order.
 #[derive(Debug, Default)]
@@ -34,6 +39,7 @@ pub(super) struct Counters {
     pub(super) blocks_copied: Counter,
     pub(super) syncs: Counter,
     pub(super) sync_us: Counter,
+    sync_times: Mutex<Option<Histogram<u64>>>,
 }
 
 impl Counters {
@@ -54,5 +60,23 @@ impl Counters {
     pub(super) fn sync(&self, us: u64) {
         self.syncs.add(1);
         self.sync_us.add(us);
+        let mut times = self.sync_times.lock();
+        if times.is_none() {
+            // Two digits; it takes memory only in handles that sync.
+            *times = Histogram::new(2).ok();
+        }
+        if let Some(times) = &mut *times {
+            times.saturating_record(us);
+        }
+    }
+
+    pub(super) fn sync_times(&self) -> Times {
+        let times = self.sync_times.lock();
+        let Some(times) = &*times else { return Times::default() };
+        Times {
+            p50_us: times.value_at_quantile(0.5),
+            p99_us: times.value_at_quantile(0.99),
+            max_us: times.max(),
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::core::{Alarm, Core, WriteSide};
+use super::events::Event;
 use super::files::Failure;
 use super::memtable::MemtableIter;
 use super::superversion::Immutable;
@@ -46,6 +47,7 @@ impl Core {
     pub(super) fn background_failed(&self, side: &WriteSide, failure: Failure) {
         if let Err(error) = side.refused_or_poisoned(Err(failure)) {
             self.counters.background_errors.add(1);
+            self.tell(&Event::JobFailed { error: error.to_string() });
             *side.background_error.lock() = Some(error);
         }
         self.notify_waiting();
@@ -53,6 +55,9 @@ impl Core {
 
     fn flush_one(&self, side: &WriteSide, immutable: &Arc<Immutable>) -> Result<(), Failure> {
         let job = side.next_job.fetch_add(1, Ordering::Relaxed);
+        let started = self.files.runtime.monotonic_us();
+        let entries = immutable.memtable.entries();
+        self.tell(&Event::FlushBegun { job, entries });
         let table = match immutable.memtable.is_empty() {
             true => None,
             false => {
@@ -71,6 +76,11 @@ impl Core {
         };
         let count = |counters: &mut Counters| count_flush(counters, counted.as_ref());
         self.install(side, edit, count, Some(immutable))?;
+        self.tell(&Event::FlushEnded {
+            job,
+            table: counted.map(|table| (table.number, table.size)),
+            us: self.files.runtime.monotonic_us().saturating_sub(started),
+        });
         self.after_flush(side, immutable)
     }
 
@@ -162,6 +172,7 @@ impl Core {
         let us = self.files.runtime.monotonic_us().saturating_sub(started);
         side.throttle.stalls.stop_count.add(1);
         side.throttle.stalls.stop_us.add(us);
+        self.tell(&Event::Stopped { us });
         waited
     }
 

@@ -9,6 +9,7 @@
 mod compaction;
 mod core;
 mod counters;
+mod events;
 mod files;
 mod flush;
 mod image;
@@ -33,12 +34,13 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use compaction::{Cause, Strategy};
+pub use compaction::{Action, Cause, Strategy};
+pub use events::{Event, Listener};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, Stats};
+pub use stats::{LevelStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -239,6 +241,16 @@ impl Db {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// About how many bytes of tables the keys in `range` take: whole blocks are counted, older versions
+    /// and tombstones too, what is only in memory not.
+    ///
+    /// # Errors
+    /// As [`Db::get`], when the index of a table at the range's edge cannot be read.
+    pub fn approximate_size<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<u64> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.approximate_size(from.as_deref(), to.as_deref())
     }
 
     /// The tables of the tree: L0 newest first, then level by level in key order.

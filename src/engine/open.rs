@@ -19,6 +19,7 @@ use super::Recovery;
 use super::compaction::job::Compactions;
 use super::core::{Core, Poison, WriteSide, Writing};
 use super::counters::Counters;
+use super::events::Event;
 use super::files::{Failure, Files};
 use super::image::{self, Image, Vacancy};
 use super::manifest::Manifest;
@@ -47,6 +48,9 @@ use crate::vfs::{Access, Fill, Lock, Vfs};
 const REPLAY_BYTES_MAX: u64 = 1 << 20;
 const LIVE_LOGS_MAX: usize = 4;
 
+/// A handle that flushes when it closes also does what is due in compactions, up to so many bytes.
+const SETTLE_BYTES_MAX: u64 = 16 << 20;
+
 /// How often a reader starts again because a writer changed the files meanwhile.
 const READ_ATTEMPTS_MAX: usize = 100;
 
@@ -69,6 +73,7 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     };
     let core = Arc::new(core);
     start_workers(&core);
+    core.tell(&opened(&core.recovery));
     core.flush_if_many_logs();
     Ok(core)
 }
@@ -349,6 +354,15 @@ fn core(
     }
 }
 
+fn opened(recovery: &Recovery) -> Event {
+    Event::Opened {
+        clean: recovery.clean,
+        logs: recovery.logs,
+        replayed_bytes: recovery.replayed_bytes,
+        dropped_tails: recovery.dropped.len() as u64,
+    }
+}
+
 fn start_workers(core: &Arc<Core>) {
     let Some(side) = &core.writer else { return };
     let runtime = &core.files.runtime;
@@ -398,9 +412,17 @@ impl Core {
     fn close_flushed(&self, side: &WriteSide) -> Result<()> {
         if self.should_flush(side) {
             self.flush()?;
+            self.settle_small(side)?;
         }
         self.sync()?;
         self.finish(side)
+    }
+
+    /// Does what is due while it is little: a loop of short processes would otherwise leave tables and
+    /// nobody to merge them.
+    fn settle_small(&self, side: &WriteSide) -> Result<()> {
+        let debt = self.debt(&self.superversion.load().version);
+        if debt.bytes > SETTLE_BYTES_MAX { Ok(()) } else { self.wait_for_compactions_of(side) }
     }
 
     /// Closes without a sync: what was promised is kept, buffered data stays buffered.

@@ -8,8 +8,13 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::compaction::Debt;
+use super::compaction::pick;
 use super::core::Core;
 use super::counters::Counter;
+use super::events::Event;
+use super::stats::StallStats;
+use super::version::Version;
 use crate::runtime::Runtime;
 
 /// Full pressure, in parts.
@@ -56,6 +61,19 @@ impl Throttle {
         self.memory.store(pressure(part, limit), Ordering::Relaxed);
     }
 
+    pub(super) fn stats(&self) -> StallStats {
+        let stalls = &self.stalls;
+        StallStats {
+            debt: (stalls.debt_count.get(), stalls.debt_us.get()),
+            memory: (stalls.memory_count.get(), stalls.memory_us.get()),
+            stop: (stalls.stop_count.get(), stalls.stop_us.get()),
+        }
+    }
+
+    fn is_slowing(&self) -> bool {
+        self.debt.load(Ordering::Relaxed).max(self.memory.load(Ordering::Relaxed)) > 0
+    }
+
     /// Lets the writer of `bytes` wait as the pressure says; one writer at a time comes here.
     pub(super) fn delay(&self, runtime: &dyn Runtime, bytes: u64) {
         let (debt, memory) =
@@ -95,20 +113,26 @@ fn pressure(part: u64, limit: u64) -> u64 {
 }
 
 impl Core {
+    /// How much work the tree waits for.
+    pub(super) fn debt(&self, version: &Version) -> Debt {
+        pick::debt(self.options.strategy, &version.shape(), &self.limits())
+    }
+
     /// Works the pressure out anew: after each change of the tree, and as a job gets on.
     pub(super) fn update_pressure(&self) {
         let Some(side) = &self.writer else { return };
         let view = self.superversion.load();
-        let debt = super::compaction::pick::debt(
-            self.options.strategy,
-            &view.version.shape(),
-            &self.limits(),
-        );
+        let debt = self.debt(&view.version);
         let left = debt.bytes.saturating_sub(side.compactions.progress());
+        let before = side.throttle.is_slowing();
         side.throttle.set_debt(left, debt.limit);
         // One memtable that waits is no reason to hurry, a second one is.
         let waiting = view.immutables.iter().map(|it| it.memtable.size_bytes()).sum();
         side.throttle.set_memory(waiting, self.options.memtable_size.saturating_mul(7) / 2);
+        let slowed = side.throttle.is_slowing();
+        if slowed != before {
+            self.tell(&Event::Slowed { slowed });
+        }
     }
 }
 

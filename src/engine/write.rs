@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::{Condvar, Mutex};
 
 use super::core::{Core, WriteSide, Writing};
+use super::events::Event;
 use super::files::Failure;
 use super::image::insert_batch;
 use super::memtable::Memtable;
@@ -186,6 +187,7 @@ impl Core {
         let (memtable, memtable_writer) = Memtable::new();
         let old = std::mem::replace(&mut writing.memtable, memtable_writer);
         let logs = std::mem::replace(&mut writing.memtable_logs, vec![writing.wal.number()]);
+        let memtable_bytes = old.memtable().size_bytes();
         let immutable = Arc::new(Immutable {
             memtable: Arc::clone(old.memtable()),
             logs,
@@ -196,6 +198,7 @@ impl Core {
             immutables.extend(view.immutables.iter().cloned());
             SuperVersion { memtable, immutables, version: Arc::clone(&view.version) }
         });
+        self.tell(&Event::Rotated { log: writing.wal.number(), memtable_bytes });
         self.update_pressure();
         side.wake_flusher();
         Ok(())

@@ -15,6 +15,7 @@ use super::pick::{self, compressed};
 use super::run::{self, Merged, Plan};
 use super::{Action, Job, Limits, Strategy};
 use crate::engine::core::{Alarm, Core, WriteSide};
+use crate::engine::events::Event;
 use crate::engine::files::Failure;
 use crate::engine::version::{TableFile, Version};
 use crate::error::{Error, Result};
@@ -185,6 +186,15 @@ impl Core {
     fn run_job(&self, side: &WriteSide, job: &Job, version: &Version) -> Result<(), Failure> {
         let id = side.next_job.fetch_add(1, Ordering::Relaxed);
         let inputs = inputs_of(job, version);
+        let started = self.files.runtime.monotonic_us();
+        self.tell(&Event::CompactionBegun {
+            job: id,
+            cause: job.cause,
+            action: job.action,
+            tables: inputs.len() as u64,
+            bytes: inputs.iter().map(|file| file.meta.size).sum(),
+            output: job.output,
+        });
         let merged = match job.action {
             Action::Merge => {
                 // Before files are made that only an edit can name.
@@ -215,6 +225,8 @@ impl Core {
             inputs.iter().for_each(|file| file.mark_obsolete());
         }
         self.counters.compacted(job.action, merged.as_ref());
+        let us = self.files.runtime.monotonic_us().saturating_sub(started);
+        self.tell(&ended(id, us, &merged.unwrap_or_default()));
         self.leave_mark(side)
     }
 
@@ -315,6 +327,10 @@ impl Core {
     pub(in crate::engine) fn wait_for_compactions(&self) -> Result<()> {
         let side = self.write_side()?;
         self.wait_for_flushes(side)?;
+        self.wait_for_compactions_of(side)
+    }
+
+    pub(in crate::engine) fn wait_for_compactions_of(&self, side: &WriteSide) -> Result<()> {
         self.wait_for_compactor(side, || side.compactions.is_settled())
     }
 
@@ -392,6 +408,17 @@ fn span(job: &Job, version: &Version) -> Span {
         output: job.output,
         smallest: smallest.cloned().unwrap_or_default(),
         largest: largest.cloned().unwrap_or_default(),
+    }
+}
+
+fn ended(job: u64, us: u64, merged: &Merged) -> Event {
+    Event::CompactionEnded {
+        job,
+        tables: merged.tables.len() as u64,
+        bytes: merged.bytes_out,
+        dropped_shadowed: merged.dropped_shadowed,
+        dropped_tombstones: merged.dropped_tombstones,
+        us,
     }
 }
 

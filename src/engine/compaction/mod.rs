@@ -70,9 +70,10 @@ pub(super) struct Job {
     pub(super) output: Level,
 }
 
-/// What is done with the inputs.
+/// What a compaction does with the tables it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+#[non_exhaustive]
+pub enum Action {
     /// They are merged into new tables.
     Merge,
     /// They go to the output level as they are.
