@@ -42,8 +42,8 @@ pub(super) struct Core {
     pub(super) tables: Arc<TableSpace>,
     pub(super) counters: Arc<Counters>,
     pub(super) recovery: Recovery,
-    /// The store's totals when it was opened; a writing handle's manifest has newer ones.
-    pub(super) lifetime: edit::Counters,
+    /// The store's totals when it was read; a writing handle's manifest has newer ones.
+    pub(super) lifetime: Mutex<edit::Counters>,
     /// What only a writing handle has.
     pub(super) writer: Option<WriteSide>,
 
@@ -52,6 +52,9 @@ pub(super) struct Core {
     /// Guards replacing the superversion; waited on with `tree_changed`.
     pub(super) tree: Mutex<()>,
     pub(super) tree_changed: Condvar,
+
+    /// Held by whoever moves a read-only handle on.
+    pub(super) refreshing: Mutex<()>,
 
     /// The last operation that reads see: in the memtable and, if asked, durable, as is every
     /// operation before it.
@@ -129,6 +132,13 @@ impl Core {
         SeqNo(self.visible.load(Ordering::Acquire))
     }
 
+    /// The last operation that a read of this view sees. The view is loaded first: it then holds
+    /// everything up to the number, or ends at the rotation that came between, which is a moment of
+    /// the store's history as well.
+    pub(super) fn seqno_of(&self, view: &SuperVersion) -> SeqNo {
+        view.upto.unwrap_or_else(|| self.visible_seqno())
+    }
+
     pub(super) fn write_side(&self) -> Result<&WriteSide> {
         self.writer.as_ref().ok_or(Error::ReadOnly)
     }
@@ -136,10 +146,18 @@ impl Core {
     /// The newest version of `key` at the snapshot, or at the latest moment.
     pub(super) fn get(&self, key: &[u8], snapshot: Option<SeqNo>) -> Result<Option<Value>> {
         check_key(key)?;
-        // First the view, then the sequence number: see `Iter::new`.
         let view = self.superversion.load();
-        let seqno = snapshot.unwrap_or_else(|| self.visible_seqno());
-        match find(&view, key, seqno)? {
+        self.get_in(&view, key, snapshot.unwrap_or_else(|| self.seqno_of(&view)))
+    }
+
+    /// The newest version of `key` in a view, as of a sequence number.
+    pub(super) fn get_in(
+        &self,
+        view: &SuperVersion,
+        key: &[u8],
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
+        match find(view, key, seqno)? {
             Some((trailer, value)) => match known_kind(trailer)? {
                 ValueKind::Put => Ok(Some(value)),
                 ValueKind::Delete => Ok(None),
@@ -199,6 +217,7 @@ impl Core {
         manifest.append(Edit { counters: Some(counters), ..edit })?;
         let previous = Arc::clone(&self.superversion.load().version);
         let version = Version::from_state(manifest.state(), &previous, &self.tables);
+        let version = version.map_err(Failure::Poison)?;
         version.check().map_err(|reason| Failure::Poison(our_bug(&self.files, &reason)))?;
         let version = Arc::new(version);
         self.replace_view(|view| SuperVersion {
@@ -208,6 +227,7 @@ impl Core {
                 .cloned()
                 .collect(),
             version,
+            upto: None,
         });
         drop(manifest);
         side.compactions.unsettle();

@@ -100,9 +100,17 @@ pub struct Iter {
 impl Iter {
     pub(super) fn new(core: &Arc<Core>, snapshot: Option<SeqNo>, bounds: Bounds) -> Iter {
         let view = core.superversion.load_full();
-        // The view is loaded first: it then holds everything up to the sequence number, or ends at
-        // the rotation that came between, which is a moment of the store's history as well.
-        let seqno = snapshot.unwrap_or_else(|| core.visible_seqno());
+        let seqno = snapshot.unwrap_or_else(|| core.seqno_of(&view));
+        Iter::of(core, view, seqno, bounds)
+    }
+
+    /// An iterator over a view, as of a sequence number.
+    pub(super) fn of(
+        core: &Arc<Core>,
+        view: Arc<SuperVersion>,
+        seqno: SeqNo,
+        bounds: Bounds,
+    ) -> Iter {
         Iter {
             view,
             _core: Arc::clone(core),

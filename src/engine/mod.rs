@@ -104,7 +104,8 @@ impl Db {
         Options::new().open(dir)
     }
 
-    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer.
+    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer. It shows the
+    /// store as of now until [`Db::refresh`].
     ///
     /// # Errors
     /// As [`Options::open_read_only`].
@@ -118,6 +119,15 @@ impl Db {
 
     fn open_read_only_with(dir: &Path, options: Options) -> Result<Db> {
         open::open_read_only(dir, options).map(|core| Db { core })
+    }
+
+    /// Moves a read-only handle to what the store holds now; snapshots and iterators stay where they
+    /// are. A writing handle always shows the latest, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Db::open_read_only`]; the handle then stays where it was.
+    pub fn refresh(&self) -> Result<()> {
+        self.core.refresh()
     }
 
     /// The value of `key`, or none. The value is pinned where it lies, not copied.

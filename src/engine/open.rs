@@ -78,19 +78,33 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
     Ok(core)
 }
 
-/// Opens for reading: no lock, nothing written. What looks wrong, a torn tail too, counts only if a
-/// second reading shows exactly the same, since a writer may be at work.
+/// Opens for reading: no lock, nothing written.
 pub(super) fn open_read_only(dir: &Path, options: Options) -> Result<Arc<Core>> {
+    let vfs = Arc::clone(&options.vfs);
+    read_until_sound(&*vfs, dir, |image| read_core(dir, &options, image)).map(Arc::new)
+}
+
+/// Reads a store beside its writer and makes something of what was read. What looks wrong, a torn
+/// tail too, counts only if a second reading shows exactly the same, since the writer may be at
+/// work; and all is read again when a file was gone before it was opened.
+fn read_until_sound<T>(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    mut make: impl FnMut(Image) -> Result<T>,
+) -> Result<T> {
     let (mut seen, mut tails) = (None, None);
     for _ in 0..READ_ATTEMPTS_MAX {
-        match read_image(&*options.vfs, dir) {
-            Ok(image) => {
-                let dropped = image.dropped();
-                if dropped.is_empty() || tails.as_ref() == Some(&dropped) {
-                    return Ok(Arc::new(read_core(dir, options, image)));
-                }
-                tails = Some(dropped);
+        let made = read_image(vfs, dir).and_then(|image| {
+            let dropped = image.dropped();
+            if dropped.is_empty() || tails.as_ref() == Some(&dropped) {
+                return make(image).map(Some);
             }
+            tails = Some(dropped);
+            Ok(None)
+        });
+        match made {
+            Ok(Some(made)) => return Ok(made),
+            Ok(None) | Err(Error::Moved { .. }) => {}
             Err(Error::Corruption(found)) if seen.as_ref() != Some(&found) => seen = Some(found),
             Err(error) => return Err(error),
         }
@@ -205,7 +219,7 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
         last_seqno: SeqNo::ZERO,
     };
     let side = write_side(manifest, writing, lock);
-    Ok(core(options, files, counters, Some(side), memtable, &State::default(), Recovery::created()))
+    core(options, files, counters, Some(side), memtable, &State::default(), Recovery::created())
 }
 
 fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Result<Core> {
@@ -236,7 +250,7 @@ fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Re
         last_seqno: image.last_seqno,
     };
     let side = write_side(manifest, writing, lock);
-    Ok(core(options, files, counters, Some(side), image.memtable, &state, recovery))
+    core(options, files, counters, Some(side), image.memtable, &state, recovery)
 }
 
 /// Goes on in the log that was closed, as if it had not been.
@@ -310,12 +324,12 @@ fn write_side(manifest: Manifest, writing: Writing, lock: Box<dyn Lock>) -> Writ
     }
 }
 
-fn read_core(dir: &Path, options: Options, image: Image) -> Core {
+fn read_core(dir: &Path, options: &Options, image: Image) -> Result<Core> {
     let next = image.next_number();
-    let files = Arc::new(Files::new(&options, dir, image.store.id, next));
+    let files = Arc::new(Files::new(options, dir, image.store.id, next));
     let recovery = Recovery::of(&image, image.is_clean());
     let counters = Arc::new(Counters::default());
-    core(options, files, counters, None, image.memtable, &image.state, recovery)
+    core(options.clone(), files, counters, None, image.memtable, &image.state, recovery)
 }
 
 fn core(
@@ -326,7 +340,7 @@ fn core(
     memtable: Arc<Memtable>,
     state: &State,
     recovery: Recovery,
-) -> Core {
+) -> Result<Core> {
     let tables = Arc::new(TableSpace {
         vfs: Arc::clone(&files.vfs),
         dir: files.dir.clone(),
@@ -335,23 +349,25 @@ fn core(
         garbage: Mutex::default(),
         collector: OnceLock::new(),
     });
-    let version = Arc::new(Version::from_state(state, &Version::default(), &tables));
+    let version = Arc::new(Version::from_state(state, &Version::default(), &tables)?);
     let visible = AtomicU64::new(recovery.last_seqno.0);
-    let view = SuperVersion { memtable, immutables: Vec::new(), version };
-    Core {
+    let upto = writer.is_none().then_some(recovery.last_seqno);
+    let view = SuperVersion { memtable, immutables: Vec::new(), version, upto };
+    Ok(Core {
         options,
         files,
         tables,
         counters,
         recovery,
-        lifetime: state.counters,
+        refreshing: Mutex::new(()),
+        lifetime: Mutex::new(state.counters),
         writer,
         superversion: ArcSwap::from_pointee(view),
         tree: Mutex::new(()),
         tree_changed: Condvar::new(),
         visible,
         snapshots: SnapshotList::default(),
-    }
+    })
 }
 
 fn opened(recovery: &Recovery) -> Event {
@@ -379,6 +395,27 @@ fn start_workers(core: &Arc<Core>) {
 }
 
 impl Core {
+    /// Moves a read-only handle to what the store holds now. A writing handle is always there.
+    pub(super) fn refresh(&self) -> Result<()> {
+        if self.writer.is_some() {
+            return Ok(());
+        }
+        let dir = self.files.dir.clone();
+        let _one_at_a_time = self.refreshing.lock();
+        read_until_sound(&*self.files.vfs, &dir, |image| {
+            if image.store.id != self.files.store {
+                let detail = "another store has taken its place".to_owned();
+                return Err(Error::NoStore { path: dir.clone(), detail });
+            }
+            let previous = Arc::clone(&self.superversion.load().version);
+            let version = Arc::new(Version::from_state(&image.state, &previous, &self.tables)?);
+            let (memtable, upto) = (image.memtable, Some(image.last_seqno));
+            *self.lifetime.lock() = image.state.counters;
+            self.replace_view(|_| SuperVersion { memtable, immutables: Vec::new(), version, upto });
+            Ok(())
+        })
+    }
+
     /// Whether the next opening would have too much to replay, so that closing should flush.
     fn should_flush(&self, side: &WriteSide) -> bool {
         let logs = side.writing.lock().memtable_logs.len();

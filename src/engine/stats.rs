@@ -113,7 +113,7 @@ impl Core {
     pub(super) fn stats(&self) -> Stats {
         let view = self.superversion.load();
         let mut stats = Stats {
-            last_seqno: self.visible_seqno(),
+            last_seqno: self.seqno_of(&view),
             immutable_memtables: view.immutables.len() as u64,
             cache_bytes: self.tables.cache.size(),
             writes: self.counters.writes.get(),
@@ -131,7 +131,7 @@ impl Core {
             blocks_copied: self.counters.blocks_copied.get(),
             debt_bytes: self.debt(&view.version).bytes,
             background_errors: self.counters.background_errors.get(),
-            lifetime: self.lifetime,
+            lifetime: *self.lifetime.lock(),
             ..Stats::default()
         };
         let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);

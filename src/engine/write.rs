@@ -196,7 +196,8 @@ impl Core {
         self.replace_view(|view| {
             let mut immutables = vec![immutable];
             immutables.extend(view.immutables.iter().cloned());
-            SuperVersion { memtable, immutables, version: Arc::clone(&view.version) }
+            let version = Arc::clone(&view.version);
+            SuperVersion { memtable, immutables, version, upto: None }
         });
         self.tell(&Event::Rotated { log: writing.wal.number(), memtable_bytes });
         self.update_pressure();
