@@ -13,10 +13,21 @@
 
 pub(super) mod pick;
 
+mod fifo;
+mod hybrid;
+mod leveled;
+mod range;
+mod slice;
+mod tiered;
+mod tombstones;
+
+#[cfg(test)]
+mod picking;
+
 use std::fmt;
 
 use crate::format::table::TableMeta;
-use crate::types::{FileNumber, Level};
+use crate::types::{FileNumber, Level, SeqNo};
 
 /// How the tree is kept in shape. Not on disk: each opening may choose anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +64,12 @@ pub(super) struct Limits {
     pub(super) memtable_size: u64,
     /// Bytes that an output table should have.
     pub(super) table_size: u64,
+    /// The oldest snapshot that somebody holds; [`SeqNo::MAX`](crate::types::SeqNo::MAX) without one.
+    pub(super) oldest_snapshot: SeqNo,
+    /// No flush waits and none is near: time for what need not be done while writes go on.
+    ///
+    /// Who cannot tell says yes, and pays with more rewriting while a store is small.
+    pub(super) idle: bool,
 }
 
 /// One piece of work for the tree.
