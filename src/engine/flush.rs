@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::compaction::pick;
 use super::core::{Alarm, Core, WriteSide};
 use super::events::Event;
 use super::files::Failure;
@@ -15,7 +16,7 @@ use crate::error::Result;
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::{TableOrigin, TableWriter, WriterOptions};
+use crate::table::{Compression, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
 
 /// Immutable memtables that may wait for their flush.
@@ -111,8 +112,10 @@ impl Core {
             inputs: immutable.logs.clone(),
             created_ms: self.files.runtime.now_ms(),
         };
-        let options =
-            WriterOptions { compression: self.options.compression, ..WriterOptions::default() };
+        let options = WriterOptions {
+            compression: self.flush_compression(immutable),
+            ..WriterOptions::default()
+        };
         let file = self.files.vfs.create(&self.files.table_path(number))?;
         let mut writer = TableWriter::new(file, options, origin);
         let mut entries: MemtableIter = immutable.memtable.iter();
@@ -125,6 +128,20 @@ impl Core {
         let meta = writer.finish()?;
         self.files.sync_dir()?;
         Ok(meta)
+    }
+
+    /// A table of L0 is merged soon and not worth compressing, unless nothing is under it and it will
+    /// go down as it is.
+    fn flush_compression(&self, immutable: &Immutable) -> Compression {
+        let mut entries = immutable.memtable.iter();
+        entries.first();
+        let from = entries.key().0.to_vec();
+        entries.last();
+        let view = self.superversion.load();
+        match pick::settles(&view.version.shape(), &from, entries.key().0) {
+            true => self.options.compression,
+            false => Compression::None,
+        }
     }
 
     /// The flush is done; what follows is tidying, and the mark that tells the log of the edit.

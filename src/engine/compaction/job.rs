@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::pick::{self, compressed};
+use super::pick;
 use super::run::{self, Merged, Plan};
 use super::{Action, Job, Limits, Strategy};
 use crate::engine::core::{Alarm, Core, WriteSide};
@@ -37,6 +37,8 @@ pub(in crate::engine) struct Compactions {
     closing: AtomicBool,
     /// Bytes that the running job has read.
     progress: AtomicU64,
+    /// How many wait until nothing is due: then what could wait is done as well.
+    waiting: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -93,6 +95,10 @@ impl Compactions {
 
     pub(in crate::engine) fn progress(&self) -> u64 {
         self.progress.load(Ordering::Relaxed)
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.waiting.load(Ordering::Acquire) > 0
     }
 
     fn is_closing(&self) -> bool {
@@ -158,6 +164,7 @@ impl Core {
             memtable_size: self.options.memtable_size,
             table_size: self.options.table_size,
             oldest_snapshot: self.snapshots.summary().1.unwrap_or(SeqNo::MAX),
+            idle: self.writer.as_ref().is_some_and(|side| side.compactions.is_awaited()),
         }
     }
 
@@ -262,7 +269,7 @@ impl Core {
             _ => version.levels.get(below).into_iter().flatten().map(|file| &file.meta).collect(),
         };
         let writer = WriterOptions {
-            compression: match compressed(&version.shape(), job) {
+            compression: match pick::compresses(job.output) {
                 true => self.options.compression,
                 false => Compression::None,
             },
@@ -331,7 +338,11 @@ impl Core {
     }
 
     pub(in crate::engine) fn wait_for_compactions_of(&self, side: &WriteSide) -> Result<()> {
-        self.wait_for_compactor(side, || side.compactions.is_settled())
+        side.compactions.waiting.fetch_add(1, Ordering::AcqRel);
+        side.compactions.unsettle();
+        let waited = self.wait_for_compactor(side, || side.compactions.is_settled());
+        side.compactions.waiting.fetch_sub(1, Ordering::AcqRel);
+        waited
     }
 
     fn wait_for_compactor(&self, side: &WriteSide, done: impl Fn() -> bool) -> Result<()> {

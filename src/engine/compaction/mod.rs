@@ -15,6 +15,17 @@ pub(super) mod job;
 pub(super) mod pick;
 pub(super) mod run;
 
+mod fifo;
+mod hybrid;
+mod leveled;
+mod range;
+mod slice;
+mod tiered;
+mod tombstones;
+
+#[cfg(test)]
+mod picking;
+
 use std::fmt;
 
 use crate::format::table::TableMeta;
@@ -55,8 +66,12 @@ pub(super) struct Limits {
     pub(super) memtable_size: u64,
     /// Bytes that an output table should have.
     pub(super) table_size: u64,
-    /// The oldest sequence number that somebody may still read at; the largest if nobody does.
+    /// The oldest snapshot that somebody holds; [`SeqNo::MAX`](crate::types::SeqNo::MAX) without one.
     pub(super) oldest_snapshot: SeqNo,
+    /// No flush waits and none is near: time for what need not be done while writes go on.
+    ///
+    /// Who cannot tell says yes, and pays with more rewriting while a store is small.
+    pub(super) idle: bool,
 }
 
 /// One piece of work for the tree.
