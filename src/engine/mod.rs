@@ -23,6 +23,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tournament;
 mod value;
 mod version;
 mod wal;
