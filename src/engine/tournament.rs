@@ -32,9 +32,11 @@ pub(super) fn head(user: &[u8], skip: usize) -> u64 {
     if let Some(bytes) = rest.first_chunk() {
         return u64::from_be_bytes(*bytes);
     }
-    let mut bytes = [0; 8];
-    bytes[..rest.len()].copy_from_slice(rest);
-    u64::from_be_bytes(bytes)
+    // The end of a key that has eight bytes: those, without what stands before the rest.
+    if let (Some(bytes), false) = (user.last_chunk(), rest.is_empty()) {
+        return u64::from_be_bytes(*bytes) << (64 - 8 * rest.len());
+    }
+    rest.iter().enumerate().fold(0, |head, (i, &byte)| head | u64::from(byte) << (56 - 8 * i))
 }
 
 /// How many bytes two keys have in common at their beginning: between a smallest and a largest key,
@@ -48,13 +50,25 @@ pub(super) fn common_size(a: &[u8], b: &[u8]) -> usize {
 struct Seat {
     /// Its head, inverted when it runs backwards: the smaller one always wins.
     head: u64,
+    /// Its index, and [`DONE`].
     source: u32,
-    /// It has no entry left and loses against every source that has. Its head is the largest.
-    done: bool,
 }
 
+/// Flag of a source without an entry: it loses against every other, and its head is the largest.
+const DONE: u32 = 1 << 31;
+
 /// A node where no match has been played yet.
-const EMPTY: Seat = Seat { head: u64::MAX, source: u32::MAX, done: true };
+const EMPTY: Seat = Seat { head: u64::MAX, source: u32::MAX };
+
+impl Seat {
+    fn is_done(self) -> bool {
+        self.source & DONE != 0
+    }
+
+    fn index(self) -> usize {
+        (self.source & !DONE) as usize
+    }
+}
 
 /// The state of the matches. It does not own the sources: each call is given the same ones.
 #[derive(Debug)]
@@ -97,14 +111,14 @@ impl Tournament {
     #[inline]
     pub(super) fn winner(&self) -> Option<usize> {
         let seat = self.seats.first()?;
-        (!seat.done).then_some(seat.source as usize)
+        (!seat.is_done()).then_some(seat.index())
     }
 
     /// Finds the next winner after the winner has moved.
     #[inline]
     pub(super) fn replay<C: Contender>(&mut self, sources: &[C]) {
         let count = self.seats.len();
-        let index = self.seats[0].source as usize;
+        let index = self.seats[0].index();
         let Some(source) = sources.get(index) else { return };
         let mut seat = self.seat(index, source);
         let mask = self.mask;
@@ -120,21 +134,21 @@ impl Tournament {
     pub(super) fn runner_up<C: Contender>(&self, sources: &[C]) -> Option<usize> {
         let count = self.seats.len();
         let mut best = EMPTY;
-        let mut node = (count + self.seats.first()?.source as usize) / 2;
+        let mut node = (count + self.seats.first()?.index()) / 2;
         // It has lost against nobody but the winner.
         while node > 0 {
             let mut other = *self.seats.get(node)?;
             play(&mut best, &mut other, |a, b| goes_first(sources, self.mask, a, b));
             node /= 2;
         }
-        (!best.done).then_some(best.source as usize)
+        (!best.is_done()).then_some(best.index())
     }
 
     #[inline]
     fn seat<C: Contender>(&self, index: usize, source: &C) -> Seat {
         match source.head() {
-            Some(head) => Seat { head: head ^ self.mask, source: index as u32, done: false },
-            None => Seat { head: u64::MAX, source: index as u32, done: true },
+            Some(head) => Seat { head: head ^ self.mask, source: index as u32 },
+            None => Seat { head: u64::MAX, source: index as u32 | DONE },
         }
     }
 }
@@ -144,20 +158,23 @@ impl Tournament {
 #[inline(always)]
 fn play(seat: &mut Seat, other: &mut Seat, tie: impl FnOnce(Seat, Seat) -> bool) {
     let (a, b) = (*seat, *other);
-    // Random keys make the outcome unpredictable: chosen without a branch, but for ties.
     let wins = if a.head == b.head { tie(b, a) } else { b.head < a.head };
-    *seat = if wins { b } else { a };
-    *other = if wins { a } else { b };
+    // Random keys make the outcome unpredictable, so this exchanges them without a branch.
+    let exchange = u64::from(wins).wrapping_neg();
+    let heads = (a.head ^ b.head) & exchange;
+    let sources = (a.source ^ b.source) & exchange as u32;
+    *seat = Seat { head: a.head ^ heads, source: a.source ^ sources };
+    *other = Seat { head: b.head ^ heads, source: b.source ^ sources };
 }
 
 /// Whether `a` goes before `b`, whose head is the same.
 #[cold]
 #[inline(never)]
 fn goes_first<C: Contender>(sources: &[C], mask: u64, a: Seat, b: Seat) -> bool {
-    if a.done || b.done {
-        return !a.done;
+    if a.is_done() || b.is_done() {
+        return !a.is_done();
     }
-    let order = sources[a.source as usize].order(&sources[b.source as usize]);
+    let order = sources[a.index()].order(&sources[b.index()]);
     let order = if mask == 0 { order } else { order.reverse() };
     order.then(a.source.cmp(&b.source)).is_lt()
 }
