@@ -6,7 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
-mod compaction;
+pub mod compaction;
 mod core;
 mod counters;
 mod files;

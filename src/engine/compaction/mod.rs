@@ -1,6 +1,6 @@
 //! Compaction: merging tables so that reads look into few and space is given back.
 //!
-//! [`pick`] is pure: the tree's shape in, one job out. The merge itself (`merge`, `drops`) reads and
+//! [`pick`] is pure: the tree's shape in, one job out. The merge itself (`run`, `merge`, `drops`) reads and
 //! writes tables and knows nothing of the store; `job` runs one job of an open store and makes its
 //! outcome part of the tree with one manifest edit.
 //!
@@ -11,7 +11,11 @@
 //!   key when they leave L0: what stays above is newer than what goes down.
 //! - A crash at any point leaves the tree before the edit or after it.
 
+mod cuts;
+mod drops;
+mod merge;
 pub(super) mod pick;
+pub mod run;
 
 use std::fmt;
 
