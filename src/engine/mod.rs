@@ -6,7 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
-mod compaction;
+pub mod compaction;
 mod core;
 mod counters;
 mod events;
@@ -25,6 +25,7 @@ mod snapshot;
 mod stats;
 mod superversion;
 mod throttle;
+mod tournament;
 mod value;
 mod version;
 mod wal;

@@ -237,6 +237,11 @@ impl Table {
         read_properties(&*self.file, self.meta.id, self.meta.properties)
     }
 
+    /// The file it lies in.
+    pub(super) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -285,8 +290,23 @@ impl Table {
 
     fn read_data_block(&self, position: usize, handle: Handle) -> Result<Block> {
         let content = read_block(&*self.file, self.meta.id, Kind::Data, handle)?;
-        self.stats.blocks_read.fetch_add(1, Ordering::Relaxed);
-        self.stats.block_bytes_read.fetch_add(u64::from(handle.size), Ordering::Relaxed);
+        self.count_read(1, u64::from(handle.size));
+        self.accept_data_block(position, handle, content)
+    }
+
+    pub(super) fn count_read(&self, blocks: u64, bytes: u64) {
+        self.stats.blocks_read.fetch_add(blocks, Ordering::Relaxed);
+        self.stats.block_bytes_read.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Checks the content of the data block at `position` of the index, however it was read: its
+    /// structure, its place between its neighbours, its kinds.
+    pub(super) fn accept_data_block(
+        &self,
+        position: usize,
+        handle: Handle,
+        content: Vec<u8>,
+    ) -> Result<Block> {
         let block = Block::new(content).map_err(|reason| self.damaged(handle, reason))?;
         self.check_neighbours(&block, position).map_err(|reason| self.damaged(handle, reason))?;
         for entry in 0..block.count() {

@@ -123,6 +123,12 @@ impl Block {
         &self.content
     }
 
+    /// The memory the content lies in, for the next block.
+    #[must_use]
+    pub fn into_content(self) -> Vec<u8> {
+        self.content
+    }
+
     /// What all user keys of the block begin with.
     #[must_use]
     pub fn prefix(&self) -> &[u8] {
