@@ -20,8 +20,9 @@ type Key = [u8; 16];
 type Phase = (&'static str, fn(&Db, &Workload) -> u64);
 
 /// What is measured; each returns how many operations it did.
-const PHASES: [Phase; 5] = [
+const PHASES: [Phase; 6] = [
     ("get", get),
+    ("get_with", get_with),
     ("absent", absent),
     ("seek50", seek),
     ("scan", scan),
@@ -53,6 +54,14 @@ fn get(db: &Db, workload: &Workload) -> u64 {
     for key in &workload.present {
         let value = db.get(key).expect("reads succeed").expect("the key is there");
         black_box(value[VALUE_SIZE - 1]);
+    }
+    workload.present.len() as u64
+}
+
+fn get_with(db: &Db, workload: &Workload) -> u64 {
+    for key in &workload.present {
+        let last = db.get_with(key, |value| value[VALUE_SIZE - 1]).expect("reads succeed");
+        black_box(last.expect("the key is there"));
     }
     workload.present.len() as u64
 }

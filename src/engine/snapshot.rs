@@ -75,6 +75,18 @@ impl Snapshot {
         self.core.get(key.as_ref(), Some(self.seqno))
     }
 
+    /// What `read` makes of the value of `key` at this snapshot, or none.
+    ///
+    /// # Errors
+    /// As [`super::Db::get_with`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.core.get_with(key.as_ref(), Some(self.seqno), read)
+    }
+
     /// The values of `keys` at this snapshot, in their order.
     ///
     /// # Errors
