@@ -141,6 +141,19 @@ impl Db {
         self.core.get(key.as_ref(), None)
     }
 
+    /// What `read` makes of the value of `key`, or none. The value is shown where it lies and only
+    /// as long as `read` runs: cheaper than [`Db::get`] for a value that is copied or looked at once.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.core.get_with(key.as_ref(), None, read)
+    }
+
     /// The values of `keys` in their order, all as of one moment.
     ///
     /// # Errors
