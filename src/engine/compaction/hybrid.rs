@@ -159,14 +159,19 @@ fn slots(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     if used <= slots_max(shape, limits) {
         return None;
     }
-    let gain = |level: usize| {
-        let under = |table: &&TableMeta| shape.bytes_within(level + 1, &Span::of(table));
-        let below: u64 = shape.levels[level].iter().map(under).sum();
-        shape.bytes(level) as f64 / (below as f64).max(1.0)
+    let gain = |&(level, output): &(usize, usize)| {
+        let slices = (0..shape.levels[level].len())
+            .map(|at| Slice::of_run(shape, level, at..at + 1, output));
+        let (above, below) = slices.fold((0, 0), |(above, below), slice| {
+            (above + slice.bytes_above(), below + slice.bytes_below())
+        });
+        above as f64 / (below as f64).max(1.0)
     };
-    let pairs = (1..BOTTOM - 1).filter(|&level| !shape.levels[level].is_empty());
-    let level = pairs.max_by(|&a, &b| gain(a).total_cmp(&gain(b)))?;
-    let slice = best(shape, limits, level..level + 1, level + 1)?;
+    let groups = (1..BOTTOM - 1)
+        .filter(|&level| !shape.levels[level].is_empty())
+        .flat_map(|level| (level + 1..BOTTOM).map(move |output| (level, output)));
+    let (level, output) = groups.max_by(|a, b| gain(a).total_cmp(&gain(b)))?;
+    let slice = best(shape, limits, level..level + 1, output)?;
     Some(slice.job(Cause::LevelFull(Level(level as u8))))
 }
 
