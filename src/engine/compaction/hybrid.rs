@@ -41,6 +41,7 @@ const STEP_TABLES: u64 = 8;
 pub(super) fn pick(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     sink(shape)
         .or_else(|| settle(shape))
+        .or_else(|| if shape.first_run() == Some(1) && shape.levels[0].len() < 2*RUNS { slots(shape, limits) } else { None })
         .or_else(|| runs(shape, limits))
         .or_else(|| slots(shape, limits))
         .or_else(|| space(shape, limits))
@@ -122,8 +123,9 @@ fn runs(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     if tables.is_empty() || !(tables.len() >= RUNS || lags) {
         return None;
     }
-    let all: Vec<usize> = (0..tables.len()).collect();
-    Some(top_slice(shape, limits, all).job(Cause::Runs))
+    // The oldest ones: nothing older in L0 remains.
+    let oldest = tables.len().saturating_sub(2 * RUNS)..tables.len();
+    Some(top_slice(shape, limits, oldest.collect()).job(Cause::Runs))
 }
 
 /// These tables of L0 and what they are merged with: all the way down if that is cheap, otherwise
