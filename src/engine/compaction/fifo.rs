@@ -13,8 +13,9 @@ pub(super) fn pick(shape: &Shape<'_>, size_max: u64) -> Option<Job> {
     if size <= size_max {
         return None;
     }
-    let all = (0..Level::COUNT)
-        .flat_map(|level| shape.levels[level].iter().enumerate().map(move |(at, table)| (level, at, *table)));
+    let all = (0..Level::COUNT).flat_map(|level| {
+        shape.levels[level].iter().enumerate().map(move |(at, table)| (level, at, *table))
+    });
     let (level, _, oldest) = all
         .filter(|&(level, at, table)| !hides(shape, level, at, table))
         .min_by_key(|(level, _, table)| (table.max_seqno, std::cmp::Reverse(*level)))?;

@@ -50,17 +50,26 @@ fn simulate(row: &Row) -> (Simulator, f64) {
         simulator.sizes().map(|size| size / 1_000_000),
     );
     for (cause, (n, above, below, written)) in &figures.causes {
-        println!("      {cause:24} {n:5} jobs above/user {:5.2} below/user {:5.2} written/user {:5.2} gain {:5.2}", above/figures.user, below/figures.user, written/figures.user, above/below);
+        println!(
+            "      {cause:24} {n:5} jobs above/user {:5.2} below/user {:5.2} written/user {:5.2} gain {:5.2}",
+            above / figures.user,
+            below / figures.user,
+            written / figures.user,
+            above / below
+        );
     }
     (simulator, before)
 }
 
 #[test]
 fn simulated_trees_stay_within_their_figures() {
-    println!("name                                 WA  settled  raw space  peak  runs p95 max end  jobs moves MB/job max k/s");
-    for strategy in [Strategy::Hybrid] {
+    println!(
+        "name                                 WA  settled  raw space  peak  runs p95 max end  jobs moves MB/job max k/s"
+    );
+    for strategy in [Strategy::Hybrid, Strategy::Leveled, Strategy::SizeTiered] {
         println!("{strategy:?}");
-        let row = |name, load, filled, bytes, idle| Row { name, strategy, load, filled, bytes, idle };
+        let row =
+            |name, load, filled, bytes, idle| Row { name, strategy, load, filled, bytes, idle };
         let uniform = Load::uniform;
         let rows = [
             row("2 M once, 250 k/s", uniform(2.0 * M, 250e3), false, 0.23 * GB, false),
@@ -75,8 +84,20 @@ fn simulated_trees_stay_within_their_figures() {
             row("86 M filled, 10 GB", uniform(86.0 * M, 250e3), true, 10.0 * GB, false),
             row("86 M filled, 20 GB, 1 M/s", uniform(86.0 * M, 1e6), true, 20.0 * GB, false),
             row("430 M filled, 50 GB", uniform(430.0 * M, 250e3), true, 50.0 * GB, false),
-            row("86 M filled zipf, 10 GB", Load { classes: zipf(), ..uniform(86.0 * M, 250e3) }, true, 10.0 * GB, false),
-            row("86 M sequential", Load { sequential: true, ..uniform(86.0 * M, 250e3) }, false, 10.0 * GB, false),
+            row(
+                "86 M filled zipf, 10 GB",
+                Load { classes: zipf(), ..uniform(86.0 * M, 250e3) },
+                true,
+                10.0 * GB,
+                false,
+            ),
+            row(
+                "86 M sequential",
+                Load { sequential: true, ..uniform(86.0 * M, 250e3) },
+                false,
+                10.0 * GB,
+                false,
+            ),
         ];
         for row in &rows {
             simulate(row);

@@ -8,9 +8,8 @@ use crate::types::{FileNumber, Level};
 /// What is wrong with this job for this shape; nothing if it keeps the rules.
 pub(super) fn breach(shape: &Shape<'_>, job: &Job) -> Option<String> {
     let output = usize::from(job.output.0);
-    let taken = |level: usize, table: &TableMeta| {
-        job.inputs.contains(&(Level(level as u8), table.number))
-    };
+    let taken =
+        |level: usize, table: &TableMeta| job.inputs.contains(&(Level(level as u8), table.number));
     if job.inputs.is_empty() {
         return Some("it has no inputs".to_owned());
     }
@@ -65,7 +64,8 @@ fn unknown(shape: &Shape<'_>, job: &Job) -> Option<String> {
     if places.iter().any(Option::is_none) {
         return Some("an input is not in the tree".to_owned());
     }
-    (!places.windows(2).all(|two| two[0] < two[1])).then(|| "the inputs are not in order".to_owned())
+    (!places.windows(2).all(|two| two[0] < two[1]))
+        .then(|| "the inputs are not in order".to_owned())
 }
 
 /// Runs merged within L0 are neighbours in age, and at least two.
@@ -80,9 +80,8 @@ fn adjacent(shape: &Shape<'_>, job: &Job) -> Option<String> {
 /// The output's tables may lie anywhere in the span of the inputs: nothing of the level may remain
 /// there. Inputs of each level are neighbours, too.
 fn hull(shape: &Shape<'_>, job: &Job, output: usize) -> Option<String> {
-    let is_input = |level: usize, table: &TableMeta| {
-        job.inputs.contains(&(Level(level as u8), table.number))
-    };
+    let is_input =
+        |level: usize, table: &TableMeta| job.inputs.contains(&(Level(level as u8), table.number));
     let inputs = (0..=output).flat_map(|level| {
         let tables = shape.levels[level].iter().copied();
         tables.filter(move |table| is_input(level, table))
@@ -101,8 +100,13 @@ fn moved(shape: &Shape<'_>, job: &Job) -> Option<String> {
     };
     let mut spans: Vec<Span<'_>> = job.inputs.iter().filter_map(find).map(Span::of).collect();
     spans.sort_by_key(|span| span.from);
-    if job.inputs.iter().any(|(level, _)| usize::from(level.0) >= usize::from(job.output.0).min(BOTTOM)) {
+    if job
+        .inputs
+        .iter()
+        .any(|(level, _)| usize::from(level.0) >= usize::from(job.output.0).min(BOTTOM))
+    {
         return Some("a table moves nowhere".to_owned());
     }
-    (!spans.windows(2).all(|two| two[0].to < two[1].from)).then(|| "moved tables overlap".to_owned())
+    (!spans.windows(2).all(|two| two[0].to < two[1].from))
+        .then(|| "moved tables overlap".to_owned())
 }
