@@ -16,6 +16,7 @@ use std::ops::Range;
 use super::slice::{BOTTOM, Slice, Span};
 use super::tombstones;
 use super::{Action, Cause, Debt, Job, Limits, Shape};
+use crate::format::table::TableMeta;
 use crate::types::Level;
 
 /// Tables in L0 that make a merge due.
@@ -38,7 +39,7 @@ const DIRECT: f64 = 4.0;
 pub(super) const JOB_TABLES: u64 = 16;
 
 /// Output tables of a step.
-pub(super) const STEP_TABLES: u64 = 12;
+pub(super) const STEP_TABLES: u64 = 8;
 
 pub(super) fn pick(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     sink(shape)
@@ -55,10 +56,18 @@ fn bytes_above(shape: &Shape<'_>) -> (u64, u64) {
     (shape.bytes(0), (1..BOTTOM).map(|level| shape.bytes(level)).sum())
 }
 
-/// Whether so many bytes above the bottom are too many.
-fn is_crowded(shape: &Shape<'_>) -> bool {
+/// Whether too many bytes lie above the bottom: while writes go on L0 counts as what it will be
+/// when it is compressed.
+fn is_crowded(shape: &Shape<'_>, limits: &Limits) -> bool {
     let (top, slots) = bytes_above(shape);
+    let top = if limits.idle { top } else { compressed(shape, shape.levels[0].iter().copied()) };
     (top + slots).saturating_mul(SPACE) > shape.bytes(BOTTOM)
+}
+
+/// Bytes of these tables when they are compressed as the bottom is.
+fn compressed<'a>(shape: &Shape<'a>, tables: impl Iterator<Item = &'a TableMeta>) -> u64 {
+    let scale = density(shape).unwrap_or(f64::MAX);
+    tables.map(|table| ((table.raw_bytes as f64 * scale) as u64).min(table.size)).sum()
 }
 
 /// A slot over an empty level goes down as it is: slots lie close to the bottom.
@@ -121,7 +130,7 @@ fn density(shape: &Shape<'_>) -> Option<f64> {
 /// L0 into a slot, or into the bottom.
 fn runs(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     let tables = &shape.levels[0];
-    let lags = limits.idle && is_crowded(shape) && bytes_above(shape).1 == 0;
+    let lags = limits.idle && is_crowded(shape, limits) && bytes_above(shape).1 == 0;
     if tables.is_empty() || !(tables.len() >= RUNS || lags) {
         return None;
     }
@@ -138,9 +147,7 @@ pub(super) fn top_slice<'s, 'a>(
     top: Vec<usize>,
 ) -> Slice<'s, 'a> {
     let through = Slice::of_top(shape, top.clone(), BOTTOM);
-    let scale = density(shape).unwrap_or(1.0);
-    let down: f64 =
-        through.above().map(|table| (table.raw_bytes as f64 * scale).min(table.size as f64)).sum();
+    let down = compressed(shape, through.above()) as f64;
     let bounded = through.bytes_below() <= limits.table_size.saturating_mul(JOB_TABLES);
     let direct = through.bytes_below() as f64 <= down * DIRECT && bounded;
     match shape.first_run() {
@@ -188,7 +195,7 @@ fn slots(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
 
 /// A slice through all slots into the bottom, when too much lies above it.
 fn space(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
-    if !is_crowded(shape) {
+    if !is_crowded(shape, limits) {
         return None;
     }
     let slice = best(shape, limits, 1..BOTTOM, BOTTOM)?;
