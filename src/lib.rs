@@ -44,8 +44,8 @@ pub mod types;
 pub mod vfs;
 
 pub use engine::{
-    Cause, Db, DroppedTail, Durability, Iter, LevelStats, Options, Recovery, Snapshot, Stats,
-    Strategy, Value,
+    Action, Cause, Db, DroppedTail, Durability, Event, Iter, LevelStats, Listener, Options,
+    Recovery, Snapshot, Stats, Strategy, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;
