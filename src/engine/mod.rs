@@ -6,6 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod checkpoint;
 mod compaction;
 mod core;
 mod counters;
@@ -32,6 +33,7 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use checkpoint::Checkpoint;
 pub use compaction::{Cause, Strategy};
 pub use iter::Iter;
 pub use judge::DroppedTail;
@@ -185,6 +187,22 @@ impl Db {
     /// As [`Db::write`]. When it fails, everything is still in the logs.
     pub fn flush(&self) -> Result<()> {
         self.core.flush()
+    }
+
+    /// Makes a checkpoint in `dir`, which must be absent or empty: a store of its own, with an
+    /// identity of its own, that holds what this one holds now, everything acknowledged and not half
+    /// a batch. Durable when it returns.
+    ///
+    /// Tables are shared by hard links where the file system can, and copied elsewhere; writers
+    /// do not wait for that. Works on read-only handles too, and on poisoned ones.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when `dir` holds anything else, [`crate::Error::Moved`] when
+    /// a writing process removed a table under a read-only handle, [`crate::Error::Io`]. What was
+    /// made is then removed, and where that fails too, or after a crash, the checkpoint can be made
+    /// again in the same place.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.core.checkpoint(dir.as_ref())
     }
 
     /// The store as of now, pinned.

@@ -1,6 +1,7 @@
 //! The integration tests: one binary.
 
 mod api;
+mod checkpoint;
 mod concurrent;
 mod corners;
 mod crash;
