@@ -25,6 +25,7 @@ use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::open;
 use super::superversion::SuperVersion;
+use super::version::TableFile;
 use super::wal::Wal;
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
@@ -33,7 +34,7 @@ use crate::format::names::{self, FileName};
 use crate::format::table::{COMPARATOR, Origin, TableMeta};
 use crate::table::{TableOrigin, TableWriter, WriterOptions};
 use crate::types::{Level, SeqNo, StoreId};
-use crate::vfs::{self, Access, Fill, Lock, Vfs};
+use crate::vfs::{self, File, Fill, Lock, Vfs};
 
 /// Bytes that are copied with one read and one write.
 const COPY_SIZE: usize = 1 << 20;
@@ -86,7 +87,9 @@ impl Core {
     /// number (an ingest publishes one after the other) or behind it.
     fn moment(&self) -> (Arc<SuperVersion>, SeqNo) {
         let _writing = self.writer.as_ref().map(|side| side.writing.lock());
-        (self.superversion.load_full(), self.visible_seqno())
+        let view = self.superversion.load_full();
+        let seqno = self.seqno_of(&view);
+        (view, seqno)
     }
 }
 
@@ -107,7 +110,7 @@ impl Making<'_> {
         let mut tables = Vec::new();
         for (level, files) in (0u8..).map(Level).zip(&view.version.levels) {
             for table in files {
-                self.made.linked += u64::from(self.share(&table.meta)?);
+                self.made.linked += u64::from(self.share(table)?);
                 tables.push((level, table.meta.clone()));
             }
         }
@@ -115,19 +118,19 @@ impl Making<'_> {
     }
 
     /// Gives a table a name in the new store, and says whether that is a link to the same bytes.
-    fn share(&self, table: &TableMeta) -> Result<bool> {
+    fn share(&self, table: &TableFile) -> Result<bool> {
         let vfs = &*self.files.vfs;
-        let from = self.core.files.table_path(table.number);
-        let to = self.files.table_path(table.number);
-        let shared = match vfs.link(&from, &to) {
-            Err(error) if vfs::cannot_link(&error) => copy(vfs, &from, &to).map(|()| false),
-            linked => linked.map(|()| true),
-        };
-        shared.map_err(|error| match error.is_not_found() {
-            true if self.core.tables.read_only => Error::Moved { path: from },
-            true => Error::corruption(from, None, "the table is missing"),
-            false => error,
-        })
+        let from = self.core.files.table_path(table.meta.number);
+        let to = self.files.table_path(table.meta.number);
+        match vfs.link(&from, &to) {
+            Ok(()) => Ok(true),
+            // Under a read-only handle the writer may have taken the name away; the file is still
+            // open here.
+            Err(error) if vfs::cannot_link(&error) || error.is_not_found() => {
+                copy(&*table.open_file()?, vfs, &to).map(|()| false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes what was only in memory, oldest first.
@@ -274,8 +277,7 @@ fn abandon(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
 }
 
 /// Copies a file; the copy's content is durable then, its name is not.
-fn copy(vfs: &dyn Vfs, from: &Path, to: &Path) -> Result<()> {
-    let source = vfs.open(from, Access::Read)?;
+fn copy(source: &dyn File, vfs: &dyn Vfs, to: &Path) -> Result<()> {
     let target = vfs.create(to)?;
     let mut buffer = vec![0; COPY_SIZE];
     let mut offset = 0;

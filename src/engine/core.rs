@@ -12,21 +12,25 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
+use super::compaction::job::Compactions;
 use super::counters::Counters;
-use super::files::Files;
+use super::events::Event;
+use super::files::{Failure, Files};
 use super::iter::known_kind;
-use super::manifest::Manifest;
+use super::manifest::{Manifest, our_bug};
 use super::memtable::MemtableWriter;
 use super::options::Options;
 use super::snapshot::SnapshotList;
-use super::superversion::SuperVersion;
+use super::superversion::{Immutable, SuperVersion};
+use super::throttle::Throttle;
 use super::value::Value;
 use super::version::{TableSpace, Version};
 use super::wal::Wal;
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
+use crate::format::edit::{self, Edit};
+use crate::format::filter;
 use crate::format::key::{KEY_SIZE_MAX, Trailer};
-use crate::format::{edit, filter};
 use crate::runtime::Worker;
 use crate::types::{FileNumber, SeqNo, ValueKind};
 use crate::vfs::Lock;
@@ -38,8 +42,8 @@ pub(super) struct Core {
     pub(super) tables: Arc<TableSpace>,
     pub(super) counters: Arc<Counters>,
     pub(super) recovery: Recovery,
-    /// The store's totals when it was opened; a writing handle's manifest has newer ones.
-    pub(super) lifetime: edit::Counters,
+    /// The store's totals when it was read; a writing handle's manifest has newer ones.
+    pub(super) lifetime: Mutex<edit::Counters>,
     /// What only a writing handle has.
     pub(super) writer: Option<WriteSide>,
 
@@ -48,6 +52,9 @@ pub(super) struct Core {
     /// Guards replacing the superversion; waited on with `tree_changed`.
     pub(super) tree: Mutex<()>,
     pub(super) tree_changed: Condvar,
+
+    /// Held by whoever moves a read-only handle on.
+    pub(super) refreshing: Mutex<()>,
 
     /// The last operation that reads see: in the memtable and, if asked, durable, as is every
     /// operation before it.
@@ -64,7 +71,10 @@ pub(super) struct WriteSide {
     pub(super) poison: Poison,
     /// What the last background job failed with, until a write or `stats` reports it.
     pub(super) background_error: Mutex<Option<Error>>,
-    pub(super) worker: OnceLock<Arc<dyn Worker>>,
+    pub(super) flusher: OnceLock<Arc<dyn Worker>>,
+    pub(super) compactor: OnceLock<Arc<dyn Worker>>,
+    pub(super) compactions: Compactions,
+    pub(super) throttle: Throttle,
     pub(super) next_job: AtomicU64,
     /// Held until the last handle and the last snapshot are gone.
     pub(super) _lock: Box<dyn Lock>,
@@ -106,9 +116,27 @@ impl Poison {
     }
 }
 
+/// Stops writing when it is dropped, which is when a step panics: no worker comes after that, and
+/// whoever waits for one would wait for ever.
+pub(super) struct Alarm<'a>(pub(super) &'a Core, pub(super) &'a WriteSide);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        self.1.poison.set(&Error::Poisoned("the background worker panicked".to_owned()));
+        self.0.notify_waiting();
+    }
+}
+
 impl Core {
     pub(super) fn visible_seqno(&self) -> SeqNo {
         SeqNo(self.visible.load(Ordering::Acquire))
+    }
+
+    /// The last operation that a read of this view sees. The view is loaded first: it then holds
+    /// everything up to the number, or ends at the rotation that came between, which is a moment of
+    /// the store's history as well.
+    pub(super) fn seqno_of(&self, view: &SuperVersion) -> SeqNo {
+        view.upto.unwrap_or_else(|| self.visible_seqno())
     }
 
     pub(super) fn write_side(&self) -> Result<&WriteSide> {
@@ -118,10 +146,18 @@ impl Core {
     /// The newest version of `key` at the snapshot, or at the latest moment.
     pub(super) fn get(&self, key: &[u8], snapshot: Option<SeqNo>) -> Result<Option<Value>> {
         check_key(key)?;
-        // First the view, then the sequence number: see `Iter::new`.
         let view = self.superversion.load();
-        let seqno = snapshot.unwrap_or_else(|| self.visible_seqno());
-        match find(&view, key, seqno)? {
+        self.get_in(&view, key, snapshot.unwrap_or_else(|| self.seqno_of(&view)))
+    }
+
+    /// The newest version of `key` in a view, as of a sequence number.
+    pub(super) fn get_in(
+        &self,
+        view: &SuperVersion,
+        key: &[u8],
+        seqno: SeqNo,
+    ) -> Result<Option<Value>> {
+        match find(view, key, seqno)? {
             Some((trailer, value)) => match known_kind(trailer)? {
                 ValueKind::Put => Ok(Some(value)),
                 ValueKind::Delete => Ok(None),
@@ -138,11 +174,10 @@ impl Core {
         self.tree_changed.notify_all();
     }
 
-    /// Waits until the tree changes or `done`; lets an inline worker work meanwhile.
-    pub(super) fn wait_for_background(&self, done: impl Fn() -> bool) {
-        let worker = self.writer.as_ref().and_then(|writer| writer.worker.get());
+    /// Waits until `done`, which a worker's step brings about; lets an inline worker work meanwhile.
+    pub(super) fn wait_for(&self, worker: &OnceLock<Arc<dyn Worker>>, done: impl Fn() -> bool) {
         while !done() {
-            let Some(worker) = worker else { return };
+            let Some(worker) = worker.get() else { return };
             worker.wake();
             if worker.help() {
                 continue;
@@ -152,6 +187,62 @@ impl Core {
                 // The timeout is only against a worker that died: it must not hang its waiters.
                 self.tree_changed.wait_for(&mut tree, std::time::Duration::from_millis(100));
             }
+        }
+    }
+}
+
+impl Core {
+    pub(super) fn tell(&self, event: &Event) {
+        self.options.events.tell(event);
+    }
+
+    /// Lets those who wait for a worker look again.
+    pub(super) fn notify_waiting(&self) {
+        let _tree = self.tree.lock();
+        self.tree_changed.notify_all();
+    }
+
+    /// Appends an edit and makes what it says the tree: the manifest is held until the new version is
+    /// published, so that the versions of two workers follow each other as their edits do.
+    pub(super) fn install(
+        &self,
+        side: &WriteSide,
+        edit: Edit,
+        count: impl FnOnce(&mut edit::Counters),
+        without: Option<&Arc<Immutable>>,
+    ) -> Result<(), Failure> {
+        let mut manifest = side.manifest.lock();
+        let mut counters = manifest.state().counters;
+        count(&mut counters);
+        manifest.append(Edit { counters: Some(counters), ..edit })?;
+        let previous = Arc::clone(&self.superversion.load().version);
+        let version = Version::from_state(manifest.state(), &previous, &self.tables);
+        let version = version.map_err(Failure::Poison)?;
+        version.check().map_err(|reason| Failure::Poison(our_bug(&self.files, &reason)))?;
+        let version = Arc::new(version);
+        self.replace_view(|view| SuperVersion {
+            memtable: Arc::clone(&view.memtable),
+            immutables: (view.immutables.iter())
+                .filter(|other| !without.is_some_and(|flushed| Arc::ptr_eq(other, flushed)))
+                .cloned()
+                .collect(),
+            version,
+            upto: None,
+        });
+        drop(manifest);
+        side.compactions.unsettle();
+        self.update_pressure();
+        side.wake_compactor();
+        Ok(())
+    }
+
+    /// Tells the log of the edit, unless a writer is at it: that one leaves the mark itself.
+    pub(super) fn leave_mark(&self, side: &WriteSide) -> Result<(), Failure> {
+        match side.writing.try_lock() {
+            Some(mut writing) if !side.poison.is_set() => {
+                writing.wal.mark().map_err(Failure::Poison)
+            }
+            _ => Ok(()),
         }
     }
 }

@@ -10,6 +10,7 @@ mod checkpoint;
 mod compaction;
 mod core;
 mod counters;
+mod events;
 mod files;
 mod flush;
 mod image;
@@ -24,6 +25,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod throttle;
 mod value;
 mod version;
 mod wal;
@@ -34,12 +36,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use checkpoint::Checkpoint;
-pub use compaction::{Cause, Strategy};
+pub use compaction::{Action, Cause, Strategy};
+pub use events::{Event, Listener};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, Stats};
+pub use stats::{LevelStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -103,7 +106,8 @@ impl Db {
         Options::new().open(dir)
     }
 
-    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer.
+    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer. It shows the
+    /// store as of now until [`Db::refresh`].
     ///
     /// # Errors
     /// As [`Options::open_read_only`].
@@ -117,6 +121,15 @@ impl Db {
 
     fn open_read_only_with(dir: &Path, options: Options) -> Result<Db> {
         open::open_read_only(dir, options).map(|core| Db { core })
+    }
+
+    /// Moves a read-only handle to what the store holds now; snapshots and iterators stay where they
+    /// are. A writing handle always shows the latest, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Db::open_read_only`]; the handle then stays where it was.
+    pub fn refresh(&self) -> Result<()> {
+        self.core.refresh()
     }
 
     /// The value of `key`, or none. The value is pinned where it lies, not copied.
@@ -189,6 +202,29 @@ impl Db {
         self.core.flush()
     }
 
+    /// Merges everything in `range` into one sorted run, without the tombstones and older versions
+    /// that no snapshot needs, and returns when it is done. What is in memory is flushed first; what is
+    /// written meanwhile may stay where it is.
+    ///
+    /// Takes as long as reading and writing the range takes, and as much space again as the tables
+    /// being merged. A crash leaves the tree as some of the merges have made it, never between two.
+    ///
+    /// # Errors
+    /// As [`Db::flush`], and [`crate::Error::Corruption`] when a table of the range is damaged: it
+    /// then stays as it is.
+    pub fn compact<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<()> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.compact(from, to)
+    }
+
+    /// Waits until everything due in the background is done: memtables flushed, the tree in shape.
+    ///
+    /// # Errors
+    /// As [`Db::compact`].
+    pub fn wait_for_compactions(&self) -> Result<()> {
+        self.core.wait_for_compactions()
+    }
+
     /// Makes a checkpoint in `dir`, which must be absent or empty: a store of its own, with an
     /// identity of its own, that holds what this one holds now, everything acknowledged and not half
     /// a batch. Durable when it returns.
@@ -197,10 +233,9 @@ impl Db {
     /// do not wait for that. Works on read-only handles too, and on poisoned ones.
     ///
     /// # Errors
-    /// [`crate::Error::InvalidArgument`] when `dir` holds anything else, [`crate::Error::Moved`] when
-    /// a writing process removed a table under a read-only handle, [`crate::Error::Io`]. What was
-    /// made is then removed, and where that fails too, or after a crash, the checkpoint can be made
-    /// again in the same place.
+    /// [`crate::Error::InvalidArgument`] when `dir` holds anything else; [`crate::Error::Io`]. What
+    /// was made is then removed, and where that fails too, or after a crash, the checkpoint can be
+    /// made again in the same place.
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
         self.core.checkpoint(dir.as_ref())
     }
@@ -233,6 +268,16 @@ impl Db {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// About how many bytes of tables the keys in `range` take: whole blocks are counted, older versions
+    /// and tombstones too, what is only in memory not.
+    ///
+    /// # Errors
+    /// As [`Db::get`], when the index of a table at the range's edge cannot be read.
+    pub fn approximate_size<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<u64> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.approximate_size(from.as_deref(), to.as_deref())
     }
 
     /// The tables of the tree: L0 newest first, then level by level in key order.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Db;
 use super::compaction::Strategy;
+use super::events::{Events, Listener};
 use crate::error::Result;
 use crate::runtime::Runtime;
 use crate::runtime::threads::ThreadRuntime;
@@ -32,6 +33,7 @@ pub struct Options {
     pub(super) table_size: u64,
     pub(super) manifest_size: u64,
     pub(super) log_size: u64,
+    pub(super) events: Events,
     pub(super) vfs: Arc<dyn Vfs>,
     pub(super) runtime: Arc<dyn Runtime>,
 }
@@ -47,6 +49,7 @@ impl Default for Options {
             table_size: 32 << 20,
             manifest_size: 1 << 20,
             log_size: 256 << 10,
+            events: Events::default(),
             vfs: Arc::new(OsVfs),
             runtime: Arc::new(ThreadRuntime::default()),
         }
@@ -124,6 +127,14 @@ impl Options {
     #[must_use]
     pub fn log_size(mut self, bytes: u64) -> Options {
         self.log_size = bytes.max(4096).next_multiple_of(4096);
+        self
+    }
+
+    /// Who is told of flushes, compactions, stalls, rotations and recoveries. Default: nobody; events
+    /// also go to `tracing`, target `beachdb`.
+    #[must_use]
+    pub fn listener(mut self, listener: Arc<dyn Listener>) -> Options {
+        self.events.listener = Some(listener);
         self
     }
 

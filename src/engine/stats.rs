@@ -2,7 +2,9 @@
 
 use super::core::Core;
 use super::files::FIRST_FRAME;
+use crate::error::Result;
 use crate::format::edit;
+use crate::format::key::Trailer;
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// The tables of one level, added up.
@@ -19,6 +21,30 @@ pub struct LevelStats {
     pub tombstones: u64,
     /// Bytes of keys and values before compression.
     pub raw_bytes: u64,
+}
+
+/// How often something took how long, in microseconds, to about one in a hundred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Times {
+    /// Half of them took no longer.
+    pub p50_us: u64,
+    /// 99 of 100.
+    pub p99_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+/// Waits of writers: how often, and microseconds in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StallStats {
+    /// Delays under a millisecond because compaction is behind.
+    pub debt: (u64, u64),
+    /// Delays under a millisecond because memtables wait for their flush.
+    pub memory: (u64, u64),
+    /// Waits for a flush because no more memtables may be held.
+    pub stop: (u64, u64),
 }
 
 /// The figures of a store at one moment.
@@ -51,6 +77,26 @@ pub struct Stats {
     pub sync_us: u64,
     /// Memtables flushed by this handle.
     pub flushes: u64,
+    /// How long they took, microseconds.
+    pub sync_times: Times,
+    /// Compactions run by this handle; moves are not among them.
+    pub compactions: u64,
+    /// Tables that went to another level as they were.
+    pub moves: u64,
+    /// Bytes of tables that compactions of this handle read.
+    pub compacted_bytes_in: u64,
+    /// Bytes of tables that they wrote.
+    pub compacted_bytes_out: u64,
+    /// Versions that they dropped because a newer one hides them from every reader.
+    pub dropped_shadowed: u64,
+    /// Tombstones that they dropped because nothing older was left.
+    pub dropped_tombstones: u64,
+    /// Blocks that they copied as they were.
+    pub blocks_copied: u64,
+    /// Bytes that compactions have to read until nothing is due.
+    pub debt_bytes: u64,
+    /// Waits of writers, by reason.
+    pub stalls: StallStats,
     /// Totals over the store's life, as of its last edit: what is only in the logs is not in them.
     pub lifetime: edit::Counters,
     /// Background jobs that failed in this handle.
@@ -67,7 +113,7 @@ impl Core {
     pub(super) fn stats(&self) -> Stats {
         let view = self.superversion.load();
         let mut stats = Stats {
-            last_seqno: self.visible_seqno(),
+            last_seqno: self.seqno_of(&view),
             immutable_memtables: view.immutables.len() as u64,
             cache_bytes: self.tables.cache.size(),
             writes: self.counters.writes.get(),
@@ -75,8 +121,17 @@ impl Core {
             syncs: self.counters.syncs.get(),
             sync_us: self.counters.sync_us.get(),
             flushes: self.counters.flushes.get(),
+            sync_times: self.counters.sync_times(),
+            compactions: self.counters.compactions.get(),
+            moves: self.counters.moves.get(),
+            compacted_bytes_in: self.counters.compacted_bytes_in.get(),
+            compacted_bytes_out: self.counters.compacted_bytes_out.get(),
+            dropped_shadowed: self.counters.dropped_shadowed.get(),
+            dropped_tombstones: self.counters.dropped_tombstones.get(),
+            blocks_copied: self.counters.blocks_copied.get(),
+            debt_bytes: self.debt(&view.version).bytes,
             background_errors: self.counters.background_errors.get(),
-            lifetime: self.lifetime,
+            lifetime: *self.lifetime.lock(),
             ..Stats::default()
         };
         let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
@@ -103,6 +158,7 @@ impl Core {
         let Some(side) = &self.writer else { return };
         stats.background_error =
             side.background_error.lock().as_ref().map(|error| error.to_string());
+        stats.stalls = side.throttle.stats();
         let manifest = side.manifest.lock();
         let logs = manifest.state().logs.values();
         stats.logs = Some((
@@ -111,5 +167,38 @@ impl Core {
         ));
         stats.manifest = Some(manifest.position());
         stats.lifetime = manifest.state().counters;
+    }
+}
+
+impl Core {
+    /// Bytes of data blocks that may hold keys from `from` up to, not including, `to`.
+    pub(super) fn approximate_size(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<u64> {
+        let view = self.superversion.load_full();
+        let mut size = 0;
+        for file in view.version.levels.iter().flatten() {
+            let (smallest, largest) = (&file.meta.smallest.user, &file.meta.largest.user);
+            let begins = from.is_none_or(|from| from <= smallest.as_slice());
+            let ends = to.is_none_or(|to| largest.as_slice() < to);
+            if begins && ends {
+                size += file.meta.size;
+                continue;
+            }
+            if from.is_some_and(|from| largest.as_slice() < from)
+                || to.is_some_and(|to| smallest.as_slice() >= to)
+            {
+                continue;
+            }
+            let table = file.table()?;
+            let index = table.index();
+            let first = from.map_or(0, |from| index.find(from, Trailer::FIRST));
+            let last = to.map_or(index.count(), |to| index.find(to, Trailer::FIRST) + 1);
+            let end = |position: usize| match position.checked_sub(1) {
+                Some(before) => index.handle(before).end().unwrap_or(u64::MAX),
+                None => 0,
+            };
+            let last = last.min(index.count());
+            size += end(last).saturating_sub(end(first.min(last)));
+        }
+        Ok(size)
     }
 }

@@ -23,4 +23,6 @@ pub(super) struct SuperVersion {
     /// Newest first.
     pub(super) immutables: Vec<Arc<Immutable>>,
     pub(super) version: Arc<Version>,
+    /// In a read-only handle, the moment it shows; a writing one shows what is visible.
+    pub(super) upto: Option<SeqNo>,
 }

@@ -1,11 +1,13 @@
 //! The tables that make up the tree at one moment.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 
+use super::compaction::Shape;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::state::State;
@@ -14,7 +16,7 @@ use crate::runtime::Worker;
 use crate::table::BlockCache;
 use crate::table::Table;
 use crate::types::{FileNumber, Level};
-use crate::vfs::Vfs;
+use crate::vfs::{Access, File, Vfs};
 
 /// What tables need to be opened.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ impl TableSpace {
 pub(super) struct TableFile {
     pub(super) meta: TableMeta,
     space: Arc<TableSpace>,
+    /// Its file, opened up front where the writer is another process and may remove it.
+    pinned: Option<Arc<dyn File>>,
     opened: OnceLock<Arc<Table>>,
     obsolete: AtomicBool,
 }
@@ -67,8 +71,42 @@ impl Drop for TableFile {
 }
 
 impl TableFile {
-    pub(super) fn new(meta: TableMeta, space: Arc<TableSpace>) -> TableFile {
-        TableFile { meta, space, opened: OnceLock::new(), obsolete: AtomicBool::new(false) }
+    /// # Errors
+    /// [`Error::Moved`] when a read-only handle finds that the file is gone.
+    pub(super) fn new(meta: TableMeta, space: Arc<TableSpace>) -> Result<TableFile> {
+        let mut table = TableFile {
+            meta,
+            space,
+            pinned: None,
+            opened: OnceLock::new(),
+            obsolete: AtomicBool::new(false),
+        };
+        if table.space.read_only {
+            table.pinned = match table.open_file() {
+                Ok(file) => Some(file),
+                Err(error @ Error::Moved { .. }) => return Err(error),
+                // Perhaps too many files are open: it is opened when it is read, or fails then.
+                Err(_) => None,
+            };
+        }
+        Ok(table)
+    }
+
+    /// Its file, to be read; where it is pinned, also if its name is gone.
+    pub(super) fn open_file(&self) -> Result<Arc<dyn File>> {
+        if let Some(file) = &self.pinned {
+            return Ok(Arc::clone(file));
+        }
+        let path = self.space.dir.join(names::table(self.meta.number));
+        match self.space.vfs.open(&path, Access::Read) {
+            Err(error) if error.is_not_found() && self.space.read_only => {
+                Err(Error::Moved { path })
+            }
+            Err(error) if error.is_not_found() => {
+                Err(Error::corruption(path, None, "the table is missing"))
+            }
+            opened => opened,
+        }
     }
 
     /// The tree no longer has it, and durably so: once nobody reads it, its file may go.
@@ -81,18 +119,8 @@ impl TableFile {
         if let Some(table) = self.opened.get() {
             return Ok(table);
         }
-        let path = self.space.dir.join(names::table(self.meta.number));
         let cache = Some(Arc::clone(&self.space.cache));
-        let table = match Table::open(&*self.space.vfs, &path, &self.meta, cache) {
-            Ok(table) => Arc::new(table),
-            Err(error) if error.is_not_found() && self.space.read_only => {
-                return Err(Error::Moved { path });
-            }
-            Err(error) if error.is_not_found() => {
-                return Err(Error::corruption(path, None, "the table is missing"));
-            }
-            Err(error) => return Err(error),
-        };
+        let table = Arc::new(Table::open_in(self.open_file()?, &self.meta, cache)?);
         // Two readers may open it at once; one of the two is kept.
         Ok(self.opened.get_or_init(|| table))
     }
@@ -111,24 +139,53 @@ pub(super) struct Version {
 
 impl Version {
     /// The version the manifest's state describes; tables that `previous` has stay open.
+    ///
+    /// # Errors
+    /// As [`TableFile::new`]: none in a writing handle.
     pub(super) fn from_state(
         state: &State,
         previous: &Version,
         space: &Arc<TableSpace>,
-    ) -> Version {
+    ) -> Result<Version> {
+        let known: HashMap<FileNumber, &Arc<TableFile>> =
+            previous.levels.iter().flatten().map(|file| (file.meta.number, file)).collect();
         let mut version = Version::default();
         for (level, meta) in state.tables() {
-            let table = previous
-                .find(level, meta.number)
-                .unwrap_or_else(|| Arc::new(TableFile::new(meta.clone(), Arc::clone(space))));
+            let table = match known.get(&meta.number) {
+                Some(table) => Arc::clone(table),
+                None => Arc::new(TableFile::new(meta.clone(), Arc::clone(space))?),
+            };
             version.levels[usize::from(level.0)].push(table);
         }
-        version
+        Ok(version)
     }
 
-    fn find(&self, level: Level, number: FileNumber) -> Option<Arc<TableFile>> {
-        let mut tables = self.levels[usize::from(level.0)].iter();
-        tables.find(|table| table.meta.number == number).cloned()
+    /// Checks what every read relies on: L0 newest first, every other level in key order and without
+    /// overlap.
+    ///
+    /// # Errors
+    /// Which table breaks it.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let (top, below) = self.levels.split_at(1);
+        for pair in top[0].windows(2) {
+            if pair[0].meta.max_seqno < pair[1].meta.max_seqno {
+                return Err(format!("table {} is out of order in L0", pair[1].meta.number));
+            }
+        }
+        for pair in below.iter().flat_map(|tables| tables.windows(2)) {
+            if pair[0].meta.largest.user >= pair[1].meta.smallest.user {
+                let (one, other) = (pair[0].meta.number, pair[1].meta.number);
+                return Err(format!("tables {one} and {other} overlap"));
+            }
+        }
+        Ok(())
+    }
+
+    /// What a picker looks at.
+    pub(super) fn shape(&self) -> Shape<'_> {
+        Shape {
+            levels: self.levels.each_ref().map(|tables| tables.iter().map(|it| &it.meta).collect()),
+        }
     }
 
     /// The tables that may hold `key`, in the order in which the newest version is found first.

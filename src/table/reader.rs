@@ -58,7 +58,19 @@ impl Table {
         meta: &TableMeta,
         cache: Option<Arc<BlockCache>>,
     ) -> Result<Table> {
-        let file = vfs.open(path, Access::Read)?;
+        Table::open_in(vfs.open(path, Access::Read)?, meta, cache)
+    }
+
+    /// As [`Table::open`], in a file that is open already.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub fn open_in(
+        file: Arc<dyn File>,
+        meta: &TableMeta,
+        cache: Option<Arc<BlockCache>>,
+    ) -> Result<Table> {
+        let path = file.path();
         let size = file.size()?;
         if size != meta.size {
             let detail = format!("it has {size} bytes, the manifest says {}", meta.size);
