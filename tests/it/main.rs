@@ -10,6 +10,7 @@ mod damage;
 mod dumps;
 mod faults;
 mod history;
+mod ingest;
 mod model;
 mod scripts;
 mod tidy;
