@@ -7,7 +7,7 @@
 //! (`recover`), and goes on.
 
 mod checkpoint;
-mod compaction;
+pub mod compaction;
 mod core;
 mod counters;
 mod events;
@@ -27,6 +27,7 @@ mod snapshot;
 mod stats;
 mod superversion;
 mod throttle;
+mod tournament;
 mod value;
 mod version;
 mod wal;
@@ -142,6 +143,19 @@ impl Db {
     /// is empty or longer than 65,535 bytes.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.core.get(key.as_ref(), None)
+    }
+
+    /// What `read` makes of the value of `key`, or none. The value is shown where it lies and only
+    /// as long as `read` runs: cheaper than [`Db::get`] for a value that is copied or looked at once.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.core.get_with(key.as_ref(), None, read)
     }
 
     /// The values of `keys` in their order, all as of one moment.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::core::{Core, check_key};
+use super::core::{Core, Found, find_value};
 use super::iter::{Bounds, Iter};
 use super::superversion::SuperVersion;
 use super::value::Value;
@@ -82,11 +82,23 @@ impl Snapshot {
     /// As [`super::Db::get`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         match &self.view {
-            Some(view) => {
-                check_key(key.as_ref())?;
-                self.core.get_in(view, key.as_ref(), self.seqno)
-            }
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| found.pinned()),
             None => self.core.get(key.as_ref(), Some(self.seqno)),
+        }
+    }
+
+    /// What `read` makes of the value of `key` at this snapshot, or none.
+    ///
+    /// # Errors
+    /// As [`super::Db::get_with`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        match &self.view {
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| read(found.bytes())),
+            None => self.core.get_with(key.as_ref(), Some(self.seqno), read),
         }
     }
 

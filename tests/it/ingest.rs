@@ -243,7 +243,7 @@ fn ingests_among_writers_and_readers_are_whole() {
     let place = tempfile::tempdir().expect("a directory");
     let options = Options::new().memtable_size(50_000).table_size(3000);
     let db = Arc::new(options.open(place.path().join("db")).expect("a store"));
-    let (rounds, done, seen) = (60u64, AtomicU64::new(0), AtomicU64::new(0));
+    let (rounds, done, seen) = (40u64, AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for round in 1..=rounds {
@@ -261,7 +261,7 @@ fn ingests_among_writers_and_readers_are_whole() {
             for n in 0u64.. {
                 let mut batch = WriteBatch::new();
                 batch.put(format!("noise{}", n % 500), vec![b'n'; 100]);
-                db.write(batch, Durability::Buffered).expect("write");
+                db.write(batch, Durability::Sync).expect("write");
                 if done.load(Ordering::Acquire) == 1 {
                     break;
                 }

@@ -11,13 +11,19 @@
 //! Every job carries entries down, or takes tombstones out of the bottom; so without writes the
 //! picks end.
 
+use std::ops::Range;
+
 use super::slice::{BOTTOM, Slice, Span};
 use super::tombstones;
 use super::{Action, Cause, Debt, Job, Limits, Shape};
+use crate::format::table::TableMeta;
 use crate::types::Level;
 
 /// Tables in L0 that make a merge due.
 pub(super) const RUNS: usize = 4;
+
+/// Slots that may always be in use.
+const SLOTS: usize = 3;
 
 /// The bottom's bytes for each byte that may lie above it.
 const SPACE: u64 = 4;
@@ -27,14 +33,24 @@ const SPACE: u64 = 4;
 const DIRECT: f64 = 4.0;
 
 /// Most output tables of a merge that could also be done in steps.
-pub(super) const JOB_TABLES: u64 = 32;
+pub(super) const JOB_TABLES: u64 = 16;
+
+/// Output tables of a step.
+const STEP_TABLES: u64 = 8;
 
 pub(super) fn pick(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     sink(shape)
         .or_else(|| settle(shape))
+        .or_else(|| {
+            if shape.first_run() == Some(1) && shape.levels[0].len() < 2 * RUNS {
+                slots(shape, limits)
+            } else {
+                None
+            }
+        })
         .or_else(|| runs(shape, limits))
         .or_else(|| slots(shape, limits))
-        .or_else(|| space(shape))
+        .or_else(|| space(shape, limits))
         .or_else(|| tombstones::pick(shape, limits))
 }
 
@@ -113,8 +129,9 @@ fn runs(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     if tables.is_empty() || !(tables.len() >= RUNS || lags) {
         return None;
     }
-    let all: Vec<usize> = (0..tables.len()).collect();
-    Some(top_slice(shape, limits, all).job(Cause::Runs))
+    // The oldest ones: nothing older in L0 remains.
+    let oldest = tables.len().saturating_sub(2 * RUNS)..tables.len();
+    Some(top_slice(shape, limits, oldest.collect()).job(Cause::Runs))
 }
 
 /// These tables of L0 and what they are merged with: all the way down if that is cheap, otherwise
@@ -141,7 +158,7 @@ fn slots_max(shape: &Shape<'_>, limits: &Limits) -> usize {
     let one = (limits.memtable_size * RUNS as u64 / 2).max(1);
     let slots = bytes_above(shape).1 / one;
     // Four to the power of n in a number: half its digits in base two.
-    (2 + (slots.max(1).ilog2() / 2) as usize).min(BOTTOM - 2)
+    (2 + (slots.max(1).ilog2() / 2) as usize).clamp(SLOTS, BOTTOM - 2)
 }
 
 /// A slice of one slot into the next, when there are more slots than needed: of the two neighbours
@@ -151,43 +168,83 @@ fn slots(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     if used <= slots_max(shape, limits) {
         return None;
     }
-    let work = |level: usize| -> u64 {
-        let under = |span| shape.bytes_within(level + 1, &span);
-        shape.bytes(level)
-            + shape.levels[level].iter().map(|table| under(Span::of(table))).sum::<u64>()
+    let gain = |&(level, output): &(usize, usize)| {
+        let slices = (0..shape.levels[level].len())
+            .map(|at| Slice::of_run(shape, level, at..at + 1, output));
+        let (above, below) = slices.fold((0, 0), |(above, below), slice| {
+            (above + slice.bytes_above(), below + slice.bytes_below())
+        });
+        above as f64 / (below as f64).max(1.0)
     };
-    let pairs = (1..BOTTOM - 1).filter(|&level| !shape.levels[level].is_empty());
-    let level = pairs.min_by_key(|&level| work(level))?;
-    let slice = best(shape, level..level + 1, level + 1)?;
+    let groups = (1..BOTTOM - 1)
+        .filter(|&level| !shape.levels[level].is_empty())
+        .flat_map(|level| (level + 1..BOTTOM).map(move |output| (level, output)));
+    let (level, output) = groups.max_by(|a, b| gain(a).total_cmp(&gain(b)))?;
+    let slice = best(shape, limits, level..level + 1, output)?;
     Some(slice.job(Cause::LevelFull(Level(level as u8))))
 }
 
 /// A slice through all slots into the bottom, when too much lies above it.
-fn space(shape: &Shape<'_>) -> Option<Job> {
+fn space(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     if !is_crowded(shape) {
         return None;
     }
-    let slice = best(shape, 1..BOTTOM, BOTTOM)?;
+    let slice = best(shape, limits, 1..BOTTOM, BOTTOM)?;
     Some(slice.job(Cause::LevelFull(Level(BOTTOM as u8 - 1))))
 }
 
-/// The slice from a table of these levels down to the output that gains most.
+/// The slice from neighbours on one of these levels down to the output that gains most.
 fn best<'s, 'a>(
     shape: &'s Shape<'a>,
-    levels: std::ops::Range<usize>,
+    limits: &Limits,
+    levels: Range<usize>,
     output: usize,
 ) -> Option<Slice<'s, 'a>> {
-    levels
+    let through = |level: usize, tables: Range<usize>| {
+        let slice = Slice::of_run(shape, level, tables, output);
+        if output == BOTTOM { slice.with_covered() } else { slice }
+    };
+    let (level, at, mut slice) = levels
         .flat_map(|level| (0..shape.levels[level].len()).map(move |at| (level, at)))
-        .map(|(level, at)| {
-            let slice = Slice::of_run(shape, level, at..at + 1, output);
-            if output == BOTTOM { slice.with_covered() } else { slice }
-        })
-        .max_by(|a, b| a.gain().total_cmp(&b.gain()))
+        .map(|(level, at)| (level, at, through(level, at..at + 1)))
+        .max_by(|a, b| a.2.gain().total_cmp(&b.2.gain()))?;
+    // Neighbours that gain as much go along: every job rewrites something in vain at its ends.
+    let least = slice.gain() * 0.9;
+    let room = limits.table_size.saturating_mul(STEP_TABLES);
+    let mut tables = at..at + 1;
+    loop {
+        let left = (tables.start > 0).then(|| tables.start - 1..tables.end);
+        let right = (tables.end < shape.levels[level].len()).then(|| tables.start..tables.end + 1);
+        let wider =
+            [left, right].into_iter().flatten().map(|wider| (wider.clone(), through(level, wider)));
+        let Some(wider) = wider
+            .filter(|(_, slice)| {
+                slice.gain() >= least && slice.bytes_above() + slice.bytes_below() <= room
+            })
+            .max_by(|a, b| a.1.gain().total_cmp(&b.1.gain()))
+        else {
+            return Some(slice);
+        };
+        (tables, slice) = wider;
+    }
 }
 
 /// L0's runs beyond those that make a merge due, and what lies above the bottom beyond its share.
 pub(super) fn debt(shape: &Shape<'_>, limits: &Limits) -> Debt {
-    let _ = (shape, limits);
-    Debt::default()
+    let (top, slots) = bytes_above(shape);
+    let count = shape.levels[0].len() as u64;
+    let excess = count.saturating_sub(RUNS as u64) * (top / count.max(1));
+    let share = shape.bytes(BOTTOM) / SPACE;
+    let crowd = (top + slots).saturating_sub(share.max(limits.memtable_size * 8));
+    let runs = (2 * excess, 2 * 8 * (top / count.max(1)).max(1));
+    let space = (4 * crowd, 4 * share.max(limits.memtable_size * 8));
+    heavier(runs, space)
+}
+
+fn heavier(a: (u64, u64), b: (u64, u64)) -> Debt {
+    let weight = |(bytes, limit): (u64, u64)| bytes as f64 / (limit as f64).max(1.0);
+    let bytes = a.0 + b.0;
+    let most = weight(a).max(weight(b));
+    let limit = if most > 0.0 { (bytes as f64 / most) as u64 } else { a.1 };
+    Debt { bytes, limit }
 }

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::pick;
-use super::run::{self, Merged, Plan};
+use super::run::{self, Merged, Older, Plan};
 use super::{Action, Job, Limits, Strategy};
 use crate::engine::core::{Alarm, Core, WriteSide};
 use crate::engine::events::Event;
@@ -24,6 +24,10 @@ use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
 use crate::table::{Compression, Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
+
+/// Bytes of a table after which what was written is synced: one large sync at the end would hold up
+/// the log's.
+const SYNC_BYTES: u64 = 8 << 20;
 
 /// How long a failed job waits before it is tried again; doubled with each failure in a row.
 const RETRY_US_MIN: u64 = 100_000;
@@ -267,7 +271,8 @@ impl Core {
     ) -> Result<Merged> {
         let runs = runs_of(job, version)?;
         let snapshots = self.snapshots.seqnos();
-        let older = older_than(job, version);
+        let (loose, levels) = older_than(job, version);
+        let older = Older::new(loose, levels.iter().map(Vec::as_slice).collect());
         let below = usize::from(job.output.0) + 1;
         let cuts: Vec<&TableMeta> = match job.output {
             // Tables of one run in L0 need no boundaries.
@@ -279,6 +284,7 @@ impl Core {
                 true => self.options.compression,
                 false => Compression::None,
             },
+            sync_bytes: Some(SYNC_BYTES),
             ..WriterOptions::default()
         };
         let inputs: Vec<FileNumber> = job.inputs.iter().map(|(_, number)| *number).collect();
@@ -298,8 +304,8 @@ impl Core {
             made.push(number);
             Ok(TableWriter::new(file, writer.clone(), origin))
         };
-        let mut pause = |bytes: u64| {
-            side.compactions.progress.fetch_add(bytes, Ordering::Relaxed);
+        let mut pause = || {
+            side.compactions.progress.fetch_add(run::PAUSE_SIZE, Ordering::Relaxed);
             self.update_pressure();
             match side.compactions.is_closing() || side.poison.is_set() {
                 true => Err(Error::Poisoned("the store is being closed".to_owned())),
@@ -307,7 +313,7 @@ impl Core {
             }
         };
         let table_size = if job.output == Level(0) { u64::MAX } else { self.options.table_size };
-        let plan = Plan { runs, snapshots: &snapshots, older, cuts, table_size };
+        let plan = Plan { runs, snapshots: &snapshots, older, below: &cuts, table_size };
         run::run(plan, &mut create, &mut pause)
     }
 
@@ -401,20 +407,24 @@ fn runs_of(job: &Job, version: &Version) -> Result<Vec<Vec<Arc<Table>>>> {
     Ok(runs)
 }
 
-/// The tables outside the job that may hold older versions of its keys.
-fn older_than<'a>(job: &Job, version: &'a Version) -> Vec<Vec<&'a TableMeta>> {
+/// The tables outside the job that may hold older versions of its keys: those of L0, which overlap each
+/// other, and the others by level.
+fn older_than<'a>(
+    job: &Job,
+    version: &'a Version,
+) -> (Vec<&'a TableMeta>, Vec<Vec<&'a TableMeta>>) {
     let inputs = inputs_of(job, version);
     let newest = inputs.iter().map(|file| file.meta.max_seqno).max().unwrap_or(SeqNo::ZERO);
     let numbers: BTreeSet<_> = inputs.iter().map(|file| file.meta.number).collect();
-    let outside = |file: &&Arc<TableFile>| {
-        !numbers.contains(&file.meta.number) && file.meta.min_seqno <= newest
+    let older = |level: &'a Vec<Arc<TableFile>>| {
+        let outside = level
+            .iter()
+            .map(|file| &file.meta)
+            .filter(|meta| !numbers.contains(&meta.number) && meta.min_seqno <= newest);
+        outside.collect::<Vec<_>>()
     };
-    let older = |level: &'a [Arc<TableFile>]| {
-        level.iter().filter(outside).map(|file| &file.meta).collect::<Vec<_>>()
-    };
-    // Tables of L0 overlap each other, so each is a run of its own.
-    let top = older(&version.levels[0]).into_iter().map(|meta| vec![meta]);
-    top.chain(version.levels[1..].iter().map(|level| older(level))).collect()
+    let mut levels = version.levels.iter().map(older);
+    (levels.next().unwrap_or_default(), levels.collect())
 }
 
 fn span(job: &Job, version: &Version) -> Span {

@@ -63,6 +63,7 @@ pub(super) struct Figures {
     pub(super) moves: u64,
     pub(super) job_max: f64,
     pub(super) job_sum: f64,
+    pub(super) causes: std::collections::BTreeMap<String, (u64, f64, f64, f64)>,
     pub(super) runs: Vec<usize>,
     pub(super) space_max: f64,
     pub(super) seconds: f64,
@@ -225,8 +226,22 @@ impl Simulator {
                 self.figures.job_max = self.figures.job_max.max(size);
                 let raw: f64 = inputs.iter().map(|run| run.meta.raw_bytes as f64).sum();
                 self.figures.merged_raw += raw;
+                let below: f64 = job
+                    .inputs
+                    .iter()
+                    .zip(&inputs)
+                    .filter(|((level, _), _)| *level == job.output)
+                    .map(|(_, run)| run.meta.size as f64)
+                    .sum();
                 let merged = self.merge(&inputs, output);
-                self.figures.written += merged.iter().map(|run| run.meta.size as f64).sum::<f64>();
+                let written = merged.iter().map(|run| run.meta.size as f64).sum::<f64>();
+                self.figures.written += written;
+                let cause =
+                    self.figures.causes.entry(format!("{}>{}", job.cause, job.output)).or_default();
+                cause.0 += 1;
+                cause.1 += size - below;
+                cause.2 += below;
+                cause.3 += written;
                 self.levels[output].extend(merged);
             }
         }
