@@ -58,6 +58,10 @@ impl Vfs for OsVfs {
         fs::rename(from, to).map_err(|error| Error::io("rename", from, error))
     }
 
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        fs::hard_link(from, to).map_err(|error| Error::io("link", from, error))
+    }
+
     fn remove(&self, path: &Path) -> Result<()> {
         fs::remove_file(path).map_err(|error| Error::io("remove", path, error))
     }

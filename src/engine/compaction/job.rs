@@ -92,6 +92,12 @@ impl Compactions {
         self.state.lock().running.clone()
     }
 
+    /// Does something while no job begins or ends; it is told what the running one covers. The
+    /// manifest may be held meanwhile, as `act` may need it.
+    pub(in crate::engine) fn standing_still<T>(&self, act: impl FnOnce(Option<&Span>) -> T) -> T {
+        act(self.state.lock().running.as_ref())
+    }
+
     /// Makes a running job give up and keeps others from beginning.
     pub(in crate::engine) fn close(&self) {
         self.closing.store(true, Ordering::Release);
