@@ -42,8 +42,8 @@ pub mod types;
 pub mod vfs;
 
 pub use engine::{
-    Cause, Db, DroppedTail, Durability, Iter, LevelStats, Options, Recovery, Snapshot, Stats,
-    Strategy, Value,
+    Cause, Cursor, Db, DroppedTail, Durability, Iter, LevelStats, Options, Recovery, Snapshot,
+    Stats, Strategy, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;

@@ -112,6 +112,15 @@ impl Core {
         SeqNo(self.visible.load(Ordering::Acquire))
     }
 
+    /// What an iterator reads: a view, and the snapshot's sequence number or the latest.
+    pub(super) fn moment(&self, snapshot: Option<SeqNo>) -> (Arc<SuperVersion>, SeqNo) {
+        let view = self.superversion.load_full();
+        // The view is loaded first: it then holds everything up to the sequence number, or ends at
+        // the rotation that came between, which is a moment of the store's history as well.
+        let seqno = snapshot.unwrap_or_else(|| self.visible_seqno());
+        (view, seqno)
+    }
+
     pub(super) fn write_side(&self) -> Result<&WriteSide> {
         self.writer.as_ref().ok_or(Error::ReadOnly)
     }
@@ -145,7 +154,7 @@ impl Core {
         read: impl FnOnce(Found<'_>) -> R,
     ) -> Result<Option<R>> {
         check_key(key)?;
-        // First the view, then the sequence number: see `Iter::new`.
+        // First the view, then the sequence number: see `Core::moment`.
         let view = self.superversion.load();
         let seqno = snapshot.unwrap_or_else(|| self.visible_seqno());
         let mut read = Some(read);

@@ -9,6 +9,7 @@
 mod compaction;
 mod core;
 mod counters;
+mod cursor;
 mod files;
 mod flush;
 mod image;
@@ -23,6 +24,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tournament;
 mod value;
 mod version;
 mod wal;
@@ -33,6 +35,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use compaction::{Cause, Strategy};
+pub use cursor::Cursor;
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
@@ -222,6 +225,18 @@ impl Db {
     #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
         Iter::new(&self.core, None, Bounds::prefix(prefix.as_ref()))
+    }
+
+    /// A cursor over every pair, as of now; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`, as of now.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::range(range))
     }
 
     /// Figures: levels, memory, logs, syncs.

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 
 use super::core::Core;
+use super::cursor::Cursor;
 use super::iter::{Bounds, Iter};
 use super::value::Value;
 use crate::error::Result;
@@ -114,6 +115,18 @@ impl Snapshot {
     #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
         self.iter_within(Bounds::prefix(prefix.as_ref()))
+    }
+
+    /// A cursor over every pair; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(&self.core, Some(self.seqno), Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        Cursor::new(&self.core, Some(self.seqno), Bounds::range(range))
     }
 
     fn iter_within(&self, bounds: Bounds) -> Iter {

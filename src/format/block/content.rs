@@ -258,8 +258,7 @@ impl Block {
     #[inline]
     fn compare_suffix(&self, index: usize, suffix: &[u8], trailer: Trailer) -> Ordering {
         // As `key::compare`, but the trailer, a cache line of its own, is loaded only on a tie.
-        compare_bytes(self.suffix(index), suffix)
-            .then_with(|| trailer.cmp(&self.trailer(index)))
+        compare_bytes(self.suffix(index), suffix).then_with(|| trailer.cmp(&self.trailer(index)))
     }
 
     #[inline]
