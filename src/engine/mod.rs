@@ -10,6 +10,7 @@ mod checkpoint;
 pub mod compaction;
 mod core;
 mod counters;
+mod cursor;
 mod events;
 mod files;
 mod flush;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 pub use checkpoint::Checkpoint;
 pub use compaction::{Action, Cause, Strategy};
+pub use cursor::Cursor;
 pub use events::{Event, Listener};
 pub use ingest::{IngestWriter, TableBuilder};
 pub use iter::Iter;
@@ -301,6 +303,18 @@ impl Db {
     #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
         Iter::new(&self.core, None, Bounds::prefix(prefix.as_ref()))
+    }
+
+    /// A cursor over every pair, as of now; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`, as of now.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::range(range))
     }
 
     /// Figures: levels, memory, logs, syncs.

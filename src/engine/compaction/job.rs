@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::{Compression, Table, TableOrigin, TableWriter, WriterOptions};
+use crate::table::{Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// Bytes of a table after which what was written is synced: one large sync at the end would hold up
@@ -280,10 +280,7 @@ impl Core {
             _ => version.levels.get(below).into_iter().flatten().map(|file| &file.meta).collect(),
         };
         let writer = WriterOptions {
-            compression: match pick::compresses(job.output) {
-                true => self.options.compression,
-                false => Compression::None,
-            },
+            compression: self.options.compression,
             sync_bytes: Some(SYNC_BYTES),
             ..WriterOptions::default()
         };
