@@ -42,10 +42,16 @@ impl Builder {
     /// Bytes the content would have with one more entry.
     #[must_use]
     pub fn size_with(&self, user: &[u8], value_size: usize) -> u64 {
+        self.size_after(self.prefix_size_with(user), user.len(), value_size)
+    }
+
+    /// Bytes the content would have with one more entry of these sizes, if that left the prefix so
+    /// long.
+    fn size_after(&self, prefix_size: usize, key_size: usize, value_size: usize) -> u64 {
         content_size(
             self.key_ends.len() + 1,
-            self.prefix_size_with(user),
-            (self.keys.len() + user.len()) as u64,
+            prefix_size,
+            (self.keys.len() + key_size) as u64,
             (self.values.len() + value_size) as u64,
         )
     }
@@ -67,12 +73,7 @@ impl Builder {
     ) -> bool {
         assert!(!user.is_empty() && user.len() <= KEY_SIZE_MAX, "user key of {}", user.len());
         let prefix_size = self.prefix_size_with(user);
-        let size = content_size(
-            self.key_ends.len() + 1,
-            prefix_size,
-            (self.keys.len() + user.len()) as u64,
-            (self.values.len() + value.len()) as u64,
-        );
+        let size = self.size_after(prefix_size, user.len(), value.len());
         if size > size_max && !self.is_empty() {
             return false;
         }
