@@ -4,6 +4,8 @@
 //! key or value need not be UTF-8, and is what it looks like unless `--enc` says otherwise. Each
 //! help begins with examples, and every example is parsed by a test.
 
+mod bench;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use crate::cli::encode::Encoding;
 use crate::cli::examples;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Color;
+
+pub use bench::{BenchArgs, Packing, Shape};
 
 /// An LSM key-value store you can see inside.
 #[derive(Clone, Debug, Parser)]
@@ -116,10 +120,15 @@ impl StoreArgs {
     /// # Errors
     /// [`Failure::Usage`] with a hint when none was named.
     pub fn dir(&self) -> Outcome<&Path> {
-        let named = self.db.as_deref().filter(|dir| !dir.as_os_str().is_empty());
-        named.ok_or_else(|| {
+        self.named().ok_or_else(|| {
             Failure::Usage("no store named; give --db DIR or set BEACH_DB=DIR".to_owned())
         })
+    }
+
+    /// The store's directory, if one was named.
+    #[must_use]
+    pub fn named(&self) -> Option<&Path> {
+        self.db.as_deref().filter(|dir| !dir.as_os_str().is_empty())
     }
 }
 
@@ -161,6 +170,9 @@ pub enum Verb {
     /// Show numbers about the store
     #[command(before_help = examples::STATS)]
     Stats,
+    /// Measure how fast it is: throughput, latencies, and what they cost
+    #[command(before_help = examples::BENCH)]
+    Bench(BenchArgs),
     /// Build a store from real data, break it, and explain what happens
     #[command(before_help = examples::TOUR)]
     Tour(TourArgs),

@@ -44,6 +44,20 @@ impl Bounds {
         Bounds { from: Bound::Included(prefix.to_vec()), to }
     }
 
+    /// The first key, if there is one, and a key behind all others: perhaps a little wider than the
+    /// bounds are.
+    pub(super) fn outer(self) -> (Option<Vec<u8>>, Option<Vec<u8>>) {
+        let key = |bound, behind: bool| match bound {
+            Bound::Included(mut key) if behind => {
+                Vec::push(&mut key, 0);
+                Some(key)
+            }
+            Bound::Included(key) | Bound::Excluded(key) => Some(key),
+            Bound::Unbounded => None,
+        };
+        (key(self.from, false), key(self.to, true))
+    }
+
     pub(super) fn begins_before(&self, key: &[u8]) -> bool {
         match &self.from {
             Bound::Included(from) => from.as_slice() <= key,
@@ -110,6 +124,16 @@ pub struct Iter {
 impl Iter {
     pub(super) fn new(core: &Arc<Core>, snapshot: Option<SeqNo>, bounds: Bounds) -> Iter {
         let (view, seqno) = core.moment(snapshot);
+        Iter::of(core, view, seqno, bounds)
+    }
+
+    /// An iterator over a view, as of a sequence number.
+    pub(super) fn of(
+        core: &Arc<Core>,
+        view: Arc<SuperVersion>,
+        seqno: SeqNo,
+        bounds: Bounds,
+    ) -> Iter {
         Iter {
             view,
             core: Arc::clone(core),

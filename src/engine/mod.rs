@@ -6,10 +6,12 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
-mod compaction;
+mod budget;
+pub mod compaction;
 mod core;
 mod counters;
 mod cursor;
+mod events;
 mod files;
 mod flush;
 mod image;
@@ -24,6 +26,8 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tables;
+mod throttle;
 mod tournament;
 mod value;
 mod version;
@@ -34,13 +38,14 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use compaction::{Cause, Strategy};
+pub use compaction::{Action, Cause, Strategy};
 pub use cursor::Cursor;
+pub use events::{Event, Listener};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, Stats};
+pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -104,7 +109,8 @@ impl Db {
         Options::new().open(dir)
     }
 
-    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer.
+    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer. It shows the
+    /// store as of now until [`Db::refresh`].
     ///
     /// # Errors
     /// As [`Options::open_read_only`].
@@ -118,6 +124,15 @@ impl Db {
 
     fn open_read_only_with(dir: &Path, options: Options) -> Result<Db> {
         open::open_read_only(dir, options).map(|core| Db { core })
+    }
+
+    /// Moves a read-only handle to what the store holds now; snapshots and iterators stay where they
+    /// are. A writing handle always shows the latest, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Db::open_read_only`]; the handle then stays where it was.
+    pub fn refresh(&self) -> Result<()> {
+        self.core.refresh()
     }
 
     /// The value of `key`, or none. The value is pinned where it lies, not copied.
@@ -203,6 +218,29 @@ impl Db {
         self.core.flush()
     }
 
+    /// Merges everything in `range` into one sorted run, without the tombstones and older versions
+    /// that no snapshot needs, and returns when it is done. What is in memory is flushed first; what is
+    /// written meanwhile may stay where it is.
+    ///
+    /// Takes as long as reading and writing the range takes, and as much space again as the tables
+    /// being merged. A crash leaves the tree as some of the merges have made it, never between two.
+    ///
+    /// # Errors
+    /// As [`Db::flush`], and [`crate::Error::Corruption`] when a table of the range is damaged: it
+    /// then stays as it is.
+    pub fn compact<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<()> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.compact(from, to)
+    }
+
+    /// Waits until everything due in the background is done: memtables flushed, the tree in shape.
+    ///
+    /// # Errors
+    /// As [`Db::compact`].
+    pub fn wait_for_compactions(&self) -> Result<()> {
+        self.core.wait_for_compactions()
+    }
+
     /// The store as of now, pinned.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -243,6 +281,16 @@ impl Db {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// About how many bytes of tables the keys in `range` take: whole blocks are counted, older versions
+    /// and tombstones too, what is only in memory not.
+    ///
+    /// # Errors
+    /// As [`Db::get`], when the index of a table at the range's edge cannot be read.
+    pub fn approximate_size<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<u64> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.approximate_size(from.as_deref(), to.as_deref())
     }
 
     /// The tables of the tree: L0 newest first, then level by level in key order.

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::core::Core;
+use super::core::{Core, find_value};
 use super::cursor::Cursor;
 use super::iter::{Bounds, Iter};
+use super::superversion::SuperVersion;
 use super::value::Value;
 use crate::error::Result;
 use crate::types::SeqNo;
@@ -23,9 +23,9 @@ pub(super) struct SnapshotList {
 impl SnapshotList {
     /// Pins the visible sequence number. It is read with the list locked, so that whoever reads the
     /// list afterwards sees either the pin or a visible number at or below it.
-    fn pin(&self, visible: &AtomicU64) -> SeqNo {
+    fn pin(&self, visible: impl FnOnce() -> SeqNo) -> SeqNo {
         let mut pinned = self.pinned.lock();
-        let seqno = SeqNo(visible.load(Ordering::Acquire));
+        let seqno = visible();
         *pinned.entry(seqno).or_default() += 1;
         seqno
     }
@@ -38,6 +38,11 @@ impl SnapshotList {
                 pinned.remove(&seqno);
             }
         }
+    }
+
+    /// The pinned sequence numbers, ascending.
+    pub(super) fn seqnos(&self) -> Vec<SeqNo> {
+        self.pinned.lock().keys().copied().collect()
     }
 
     /// How many snapshots are held, and the oldest.
@@ -54,12 +59,16 @@ impl SnapshotList {
 pub struct Snapshot {
     core: Arc<Core>,
     seqno: SeqNo,
+    /// In a read-only handle, what it looks at: the writer's compactions know nothing of this pin.
+    view: Option<Arc<SuperVersion>>,
 }
 
 impl Snapshot {
     pub(super) fn new(core: &Arc<Core>) -> Snapshot {
-        let seqno = core.snapshots.pin(&core.visible);
-        Snapshot { core: Arc::clone(core), seqno }
+        let view = core.writer.is_none().then(|| core.superversion.load_full());
+        let upto = view.as_ref().and_then(|view| view.upto);
+        let seqno = core.snapshots.pin(|| upto.unwrap_or_else(|| core.visible_seqno()));
+        Snapshot { core: Arc::clone(core), seqno, view }
     }
 
     /// The last operation it sees.
@@ -73,7 +82,10 @@ impl Snapshot {
     /// # Errors
     /// As [`super::Db::get`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.core.get(key.as_ref(), Some(self.seqno))
+        match &self.view {
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| found.pinned()),
+            None => self.core.get(key.as_ref(), Some(self.seqno)),
+        }
     }
 
     /// What `read` makes of the value of `key` at this snapshot, or none.
@@ -85,7 +97,10 @@ impl Snapshot {
         key: impl AsRef<[u8]>,
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>> {
-        self.core.get_with(key.as_ref(), Some(self.seqno), read)
+        match &self.view {
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| read(found.bytes())),
+            None => self.core.get_with(key.as_ref(), Some(self.seqno), read),
+        }
     }
 
     /// The values of `keys` at this snapshot, in their order.
@@ -120,19 +135,29 @@ impl Snapshot {
     /// A cursor over every pair; it stands nowhere yet. The cheapest way to read many.
     #[must_use]
     pub fn cursor(&self) -> Cursor {
-        Cursor::new(&self.core, Some(self.seqno), Bounds::all())
+        self.cursor_at(Bounds::all())
     }
 
     /// A cursor over the pairs with a key in `range`.
     #[must_use]
     pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
-        Cursor::new(&self.core, Some(self.seqno), Bounds::range(range))
+        self.cursor_at(Bounds::range(range))
+    }
+
+    fn cursor_at(&self, bounds: Bounds) -> Cursor {
+        match &self.view {
+            Some(view) => Cursor::of(&self.core, view, self.seqno, bounds),
+            None => Cursor::new(&self.core, Some(self.seqno), bounds),
+        }
     }
 
     fn iter_within(&self, bounds: Bounds) -> Iter {
         // The iterator pins the files as they are now, with every version this snapshot sees, so it
         // may outlive it.
-        Iter::new(&self.core, Some(self.seqno), bounds)
+        match &self.view {
+            Some(view) => Iter::of(&self.core, Arc::clone(view), self.seqno, bounds),
+            None => Iter::new(&self.core, Some(self.seqno), bounds),
+        }
     }
 }
 

@@ -15,6 +15,7 @@ use std::sync::atomic::Ordering;
 use parking_lot::{Condvar, Mutex};
 
 use super::core::{Core, WriteSide, Writing};
+use super::events::Event;
 use super::files::Failure;
 use super::image::insert_batch;
 use super::memtable::Memtable;
@@ -120,6 +121,8 @@ impl Core {
         let mut group: Vec<&Request> = Vec::with_capacity(1 + requests.len());
         group.push(own);
         group.extend(&requests);
+        let size = group.iter().map(|request| request.batch.size_bytes() as u64).sum();
+        side.throttle.delay(&*self.files.runtime, size);
         let committed = self.commit_group(side, &group);
         let mut last = match &committed {
             Ok(first) => *first,
@@ -171,17 +174,20 @@ impl Core {
     }
 
     /// Memtable and log switch together: the full memtable becomes immutable, and a new log begins
-    /// for a new one. Waits while an older immutable memtable is not flushed.
+    /// for a new one. Waits while as many immutable memtables as may be held are not flushed.
     pub(super) fn rotate(&self, side: &WriteSide, writing: &mut Writing) -> Result<()> {
-        self.wait_for_flushes(side)?;
+        self.wait_for_memory(side)?;
         // What is flushed needs no sync any more; the worker cannot say so while this lock is held.
-        if let Some(oldest) = writing.memtable_logs.first() {
+        let view = self.superversion.load_full();
+        let logs = view.immutables.last().map_or(&writing.memtable_logs, |oldest| &oldest.logs);
+        if let Some(oldest) = logs.first() {
             writing.wal.forget_before(*oldest);
         }
         side.refused_or_poisoned(writing.wal.rotate(&side.manifest))?;
         let (memtable, memtable_writer) = Memtable::new();
         let old = std::mem::replace(&mut writing.memtable, memtable_writer);
         let logs = std::mem::replace(&mut writing.memtable_logs, vec![writing.wal.number()]);
+        let memtable_bytes = old.memtable().size_bytes();
         let immutable = Arc::new(Immutable {
             memtable: Arc::clone(old.memtable()),
             logs,
@@ -190,9 +196,12 @@ impl Core {
         self.replace_view(|view| {
             let mut immutables = vec![immutable];
             immutables.extend(view.immutables.iter().cloned());
-            SuperVersion { memtable, immutables, version: Arc::clone(&view.version) }
+            let version = Arc::clone(&view.version);
+            SuperVersion { memtable, immutables, version, upto: None }
         });
-        side.wake_worker();
+        self.tell(&Event::Rotated { log: writing.wal.number(), memtable_bytes });
+        self.update_pressure();
+        side.wake_flusher();
         Ok(())
     }
 }
@@ -243,12 +252,19 @@ impl WriteSide {
     /// Reports what a background job failed with, once, and lets it try again.
     pub(super) fn report_background_error(&self) -> Result<()> {
         let Some(error) = self.background_error.lock().take() else { return Ok(()) };
-        self.wake_worker();
+        self.wake_flusher();
+        self.wake_compactor();
         Err(error)
     }
 
-    pub(super) fn wake_worker(&self) {
-        if let Some(worker) = self.worker.get() {
+    pub(super) fn wake_flusher(&self) {
+        if let Some(worker) = self.flusher.get() {
+            worker.wake();
+        }
+    }
+
+    pub(super) fn wake_compactor(&self) {
+        if let Some(worker) = self.compactor.get() {
             worker.wake();
         }
     }

@@ -39,6 +39,10 @@ impl Runtime for ThreadRuntime {
         u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
+    fn monotonic_ns(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
     fn random_u64(&self) -> u64 {
         let mut bytes = [0; 8];
         match rustix::io::retry_on_intr(|| getrandom(&mut bytes, GetRandomFlags::empty())) {

@@ -1,7 +1,7 @@
 //! Sorted tables: files of ascending internal keys, written once and never changed.
 //!
 //! [`TableWriter`] makes one, [`Table`] looks keys up in it, [`TableIter`] walks over it both ways,
-//! [`BlockCache`] keeps blocks of many tables in memory. What lies in the file is described in
+//! [`TableScan`] reads it once from end to end, [`BlockCache`] keeps blocks of many tables in memory. What lies in the file is described in
 //! [`format::table`](crate::format::table).
 //!
 //! Invariants:
@@ -19,6 +19,7 @@ mod index;
 mod iter;
 mod parts;
 mod reader;
+mod scan;
 mod stats;
 mod writer;
 
@@ -29,6 +30,7 @@ pub use index::Index;
 pub use iter::TableIter;
 pub use parts::{read_block, read_footer};
 pub use reader::{BlockEntry, BlockValue, Table};
+pub use scan::{Stored, TableScan};
 pub use stats::{Count, TableStats};
 pub use writer::{TableOrigin, TableWriter, WriterOptions};
 

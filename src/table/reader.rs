@@ -43,7 +43,19 @@ impl Table {
         meta: &TableMeta,
         cache: Option<Arc<BlockCache>>,
     ) -> Result<Table> {
-        let file = vfs.open(path, Access::Read)?;
+        Table::open_in(vfs.open(path, Access::Read)?, meta, cache)
+    }
+
+    /// As [`Table::open`], in a file that is open already.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub fn open_in(
+        file: Arc<dyn File>,
+        meta: &TableMeta,
+        cache: Option<Arc<BlockCache>>,
+    ) -> Result<Table> {
+        let path = file.path();
         let size = file.size()?;
         if size != meta.size {
             let detail = format!("it has {size} bytes, the manifest says {}", meta.size);
@@ -256,6 +268,11 @@ impl Table {
         read_properties(&*self.file, self.meta.id, self.meta.properties)
     }
 
+    /// The file it lies in.
+    pub(super) fn file(&self) -> &dyn File {
+        &*self.file
+    }
+
     /// The path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -308,8 +325,23 @@ impl Table {
 
     fn read_data_block(&self, position: usize, handle: Handle) -> Result<Block> {
         let content = read_block(&*self.file, self.meta.id, Kind::Data, handle)?;
-        self.stats().count(Count::BlockRead);
-        self.stats().add(Count::BlockBytesRead, u64::from(handle.size));
+        self.count_read(1, u64::from(handle.size));
+        self.accept_data_block(position, handle, content)
+    }
+
+    pub(super) fn count_read(&self, blocks: u64, bytes: u64) {
+        self.stats().add(Count::BlockRead, blocks);
+        self.stats().add(Count::BlockBytesRead, bytes);
+    }
+
+    /// Checks the content of the data block at `position` of the index, however it was read: its
+    /// structure, its place between its neighbours, its kinds.
+    pub(super) fn accept_data_block(
+        &self,
+        position: usize,
+        handle: Handle,
+        content: Vec<u8>,
+    ) -> Result<Block> {
         let block = Block::new(content).map_err(|reason| self.damaged(handle, reason))?;
         self.check_neighbours(&block, position).map_err(|reason| self.damaged(handle, reason))?;
         for entry in 0..block.count() {

@@ -165,7 +165,7 @@ pub(super) fn origin(id: u64) -> TableOrigin {
 }
 
 pub(super) fn options(block_size: usize, compression: Compression) -> WriterOptions {
-    WriterOptions { block_size, compression, filter_bits_per_key: 10 }
+    WriterOptions { block_size, compression, ..WriterOptions::default() }
 }
 
 /// Writes the entries as the table `id`.

@@ -78,6 +78,7 @@ fn all_options() -> impl Strategy<Value = WriterOptions> {
             block_size,
             compression,
             filter_bits_per_key,
+            sync_bytes: None,
         },
     )
 }

@@ -1,5 +1,7 @@
 //! Writes a table.
 
+mod blocks;
+
 use std::cmp::Ordering;
 use std::sync::Arc;
 
@@ -7,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
 use crate::format::block::{Builder, CONTENT_SIZE_MAX, Compression, Kind, Sealer};
 use crate::format::filter;
-use crate::format::key::{self, InternalKey, Trailer, VALUE_SIZE_MAX};
+use crate::format::key::{InternalKey, Trailer, VALUE_SIZE_MAX};
 use crate::format::table::{
     COMPARATOR, FOOTER_SIZE, Footer, Handle, Origin, Properties, TableMeta,
 };
@@ -31,6 +33,9 @@ pub struct WriterOptions {
     pub compression: Compression,
     /// Filter bits for each user key; 0 means no filter. Default 10.
     pub filter_bits_per_key: u32,
+    /// Bytes after which what was written is synced already, so that a large table does not keep
+    /// the disk busy all at once when it is finished. Default none: one sync at the end.
+    pub sync_bytes: Option<u64>,
 }
 
 impl Default for WriterOptions {
@@ -39,6 +44,7 @@ impl Default for WriterOptions {
             block_size: 4096,
             compression: Compression::default(),
             filter_bits_per_key: 10,
+            sync_bytes: None,
         }
     }
 }
@@ -82,6 +88,8 @@ pub struct TableWriter {
     /// Bytes in the file, and those to be written behind them.
     written: u64,
     buffer: Vec<u8>,
+    /// How many of them are synced.
+    synced: u64,
     /// Content of the block being sealed; kept for its memory.
     content: Vec<u8>,
     counts: Counts,
@@ -123,6 +131,7 @@ impl TableWriter {
             data_blocks: 0,
             hashes: Vec::new(),
             written: 0,
+            synced: 0,
             buffer: Vec::new(),
             content: Vec::new(),
             counts: Counts {
@@ -151,37 +160,41 @@ impl TableWriter {
         self.check()?;
         assert!(value.len() <= VALUE_SIZE_MAX, "value of {} bytes", value.len());
         assert!(trailer.kind().is_some(), "kind {}", trailer.0 as u8);
-        let first = self.counts.entries == 0;
-        assert!(
-            first || key::compare((&self.user, self.trailer), (user, trailer)) == Ordering::Less,
-            "keys must ascend"
-        );
-        let size = self.block.size_with(user, value.len());
-        if !self.block.is_empty() && size > self.options.block_size as u64 {
+        // Before the first entry `user` is empty, and less than every key.
+        let new_key = match self.user.as_slice().cmp(user) {
+            Ordering::Less => true,
+            Ordering::Equal if self.trailer > trailer => false,
+            _ => panic!("keys must ascend"),
+        };
+        if !self.block.fits(user, value.len(), self.options.block_size as u64) {
             self.finish_block()?;
         }
-        if first || self.user != user {
-            self.counts.distinct_keys += 1;
-            if self.options.filter_bits_per_key > 0 {
-                self.hashes.push(filter::hash(user));
-            }
-        }
-        if first {
-            self.smallest = Some(InternalKey { user: user.to_vec(), trailer });
-        }
         self.block.add(user, trailer, value);
-        self.counts.add(user, trailer, value);
-        self.user.clear();
-        self.user.extend_from_slice(user);
+        self.counts.add(user.len(), trailer, value.len());
         self.trailer = trailer;
+        if new_key {
+            self.user.clear();
+            self.user.extend_from_slice(user);
+            self.begin_key();
+        }
         Ok(())
+    }
+
+    /// The entry that was just counted has a user key of its own.
+    fn begin_key(&mut self) {
+        self.counts.distinct_keys += 1;
+        if self.options.filter_bits_per_key > 0 {
+            self.hashes.push(filter::hash(&self.user));
+        }
+        if self.smallest.is_none() {
+            self.smallest = Some(InternalKey { user: self.user.clone(), trailer: self.trailer });
+        }
     }
 
     /// Bytes of the table so far, the block being filled counted as if it were not compressed.
     #[must_use]
     pub fn written_bytes(&self) -> u64 {
-        let block = if self.block.is_empty() { 0 } else { self.block.size() };
-        self.offset() + block
+        self.offset() + if self.block.is_empty() { 0 } else { self.block.size() }
     }
 
     /// Number of entries so far.
@@ -218,7 +231,7 @@ impl TableWriter {
         let offset = self.offset();
         footer.encode(&mut self.buffer, offset);
         self.write_out()?;
-        self.file.sync()?;
+        self.sync()?;
         Ok(TableMeta::of(&properties, &footer, offset + FOOTER_SIZE as u64))
     }
 
@@ -250,22 +263,29 @@ impl TableWriter {
         }
     }
 
-    /// Seals the data block being filled, whose last key is the key added last, and enters it into
-    /// the index.
+    /// Seals the data block being filled, if there is one, and enters it into the index.
     fn finish_block(&mut self) -> Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        self.block.finish(&mut self.content);
+        let handle = self.put_block(Kind::Data)?;
+        self.enter_block(handle)
+    }
+
+    /// Enters a data block, whose last key is the key added last, into the index.
+    fn enter_block(&mut self, handle: Handle) -> Result<()> {
         if self.index.size_with(&self.user, Handle::SIZE) > u64::from(CONTENT_SIZE_MAX) {
             return self.fail(Error::InvalidArgument(format!(
                 "{}: the index would be larger than a block can be",
                 self.file.path().display()
             )));
         }
-        self.block.finish(&mut self.content);
-        let handle = self.put_block(Kind::Data)?;
         let mut value = Vec::with_capacity(Handle::SIZE);
         handle.encode(&mut value);
         self.index.add(&self.user, self.trailer, &value);
         self.data_blocks += 1;
-        Ok(())
+        self.write_if_full()
     }
 
     /// Seals `content` as the next block of the file, and empties it.
@@ -273,9 +293,7 @@ impl TableWriter {
         let offset = self.offset();
         let size = self.sealer.seal(&mut self.buffer, kind, &self.content, offset);
         self.content.clear();
-        if self.buffer.len() >= BUFFER_SIZE {
-            self.write_out()?;
-        }
+        self.write_if_full()?;
         Ok(Handle { offset, size })
     }
 
@@ -284,15 +302,32 @@ impl TableWriter {
         self.written + self.buffer.len() as u64
     }
 
-    fn write_out(&mut self) -> Result<()> {
-        match self.file.write_at(&self.buffer, self.written) {
-            Ok(()) => {
-                self.written += self.buffer.len() as u64;
-                self.buffer.clear();
-                Ok(())
-            }
-            Err(error) => self.fail(error),
+    fn write_if_full(&mut self) -> Result<()> {
+        if self.buffer.len() < BUFFER_SIZE {
+            return Ok(());
         }
+        self.write_out()?;
+        match self.options.sync_bytes {
+            Some(size) if self.written - self.synced >= size => self.sync(),
+            _ => Ok(()),
+        }
+    }
+
+    fn write_out(&mut self) -> Result<()> {
+        if let Err(error) = self.file.write_at(&self.buffer, self.written) {
+            return self.fail(error);
+        }
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn sync(&mut self) -> Result<()> {
+        if let Err(error) = self.file.sync() {
+            return self.fail(error);
+        }
+        self.synced = self.written;
+        Ok(())
     }
 
     fn fail(&mut self, error: Error) -> Result<()> {
@@ -306,11 +341,11 @@ impl TableWriter {
 }
 
 impl Counts {
-    fn add(&mut self, user: &[u8], trailer: Trailer, value: &[u8]) {
+    fn add(&mut self, key_size: usize, trailer: Trailer, value_size: usize) {
         self.entries += 1;
         self.tombstones += u64::from(trailer.kind() == Some(ValueKind::Delete));
-        self.key_bytes += user.len() as u64;
-        self.value_bytes += value.len() as u64;
+        self.key_bytes += key_size as u64;
+        self.value_bytes += value_size as u64;
         self.min_seqno = self.min_seqno.min(trailer.seqno());
         self.max_seqno = self.max_seqno.max(trailer.seqno());
     }

@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "these tests look at files as their owner does")]
 
 mod apply;
+mod bench;
 mod bulk;
 mod cost;
 mod damage;

@@ -8,7 +8,7 @@ use crate::{Db, Level, LevelStats, Stats};
 
 mod amplification;
 
-use amplification::Amplification;
+pub(super) use amplification::Amplification;
 
 /// Writes what is in memory and in the log into a table.
 pub(super) fn flush(args: &Args, out: &mut Out) -> Outcome {

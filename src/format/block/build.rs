@@ -50,6 +50,14 @@ impl Builder {
         )
     }
 
+    /// Whether one more entry leaves the content at `size_max` bytes or less. The first always
+    /// fits.
+    #[must_use]
+    #[inline]
+    pub fn fits(&self, user: &[u8], value_size: usize, size_max: u64) -> bool {
+        self.is_empty() || self.size_with(user, value_size) <= size_max
+    }
+
     /// Appends an entry. The caller answers for the order.
     pub fn add(&mut self, user: &[u8], trailer: Trailer, value: &[u8]) {
         assert!(!user.is_empty() && user.len() <= KEY_SIZE_MAX, "user key of {}", user.len());

@@ -112,6 +112,12 @@ impl Block {
         &self.content
     }
 
+    /// The memory the content lies in, for the next block.
+    #[must_use]
+    pub fn into_content(self) -> Vec<u8> {
+        self.content.into_vec()
+    }
+
     /// What all user keys of the block begin with.
     #[must_use]
     #[inline]

@@ -15,7 +15,7 @@ mod seal;
 
 pub use build::Builder;
 pub use content::{Block, Place};
-pub use seal::{Compression, Kind, Sealed, Sealer, TRAILER_SIZE, check, unseal};
+pub use seal::{Compression, Kind, Sealed, Sealer, TRAILER_SIZE, check, unseal, unseal_into};
 
 /// Largest content of a block, in bytes: 1 GiB. A larger size in a file is damage.
 pub const CONTENT_SIZE_MAX: u32 = 1 << 30;

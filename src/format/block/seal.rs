@@ -120,6 +120,23 @@ impl Sealer {
         (out.len() - start) as u32
     }
 
+    /// Appends a block that lies sealed at `from_offset` of the file `from`, trailer and all, as it
+    /// lies at `offset` of this one: its checksum is re-mixed, nothing else touched. Returns its
+    /// size, as [`Sealer::seal`] does.
+    pub fn copy(
+        &self,
+        out: &mut Vec<u8>,
+        sealed: &[u8],
+        (from, from_offset): (FileId, u64),
+        offset: u64,
+    ) -> u32 {
+        let (bytes, crc) = sealed.split_last_chunk().expect("a sealed block has a checksum");
+        let mix = coding::mix(from, from_offset) ^ coding::mix(self.id, offset);
+        out.extend_from_slice(bytes);
+        out.extend_from_slice(&(u32::from_le_bytes(*crc) ^ mix).to_le_bytes());
+        sealed.len() as u32
+    }
+
     /// Appends the compressed content if that is worth while; otherwise `out` is as before.
     fn compress(&mut self, out: &mut Vec<u8>, content: &[u8]) -> bool {
         let start = out.len();
@@ -196,25 +213,62 @@ pub fn unseal(
     id: FileId,
     offset: u64,
 ) -> Result<Vec<u8>, String> {
-    let named = |reason: String| format!("{expected} block: {reason}");
-    let sealed = check(&bytes, id, offset).map_err(named)?;
-    if sealed.kind != expected {
-        return Err(named(format!("this is a block of kind {}", sealed.kind)));
-    }
+    let sealed = check_kind(expected, &bytes, id, offset)?;
     match sealed.compression {
         Compression::None => {
             bytes.truncate(bytes.len() - TRAILER_SIZE);
             Ok(bytes)
         }
         Compression::Lz4 => {
-            let mut content = vec![0; sealed.content_size as usize];
-            match decompress_into(sealed.stored, &mut content) {
-                Ok(size) if size == content.len() => Ok(content),
-                Ok(size) => {
-                    Err(named(format!("{size} bytes unpacked, expected {}", content.len())))
-                }
-                Err(error) => Err(named(format!("could not be unpacked: {error}"))),
-            }
+            let mut content = Vec::new();
+            unpack(expected, &sealed, &mut content)?;
+            Ok(content)
         }
+    }
+}
+
+/// [`unseal`] for bytes that stay where they are and content that goes into memory used before:
+/// whatever is in `content` is replaced. Says how the block was stored.
+///
+/// # Errors
+/// As [`unseal`]; `content` then means nothing.
+pub fn unseal_into(
+    expected: Kind,
+    bytes: &[u8],
+    id: FileId,
+    offset: u64,
+    content: &mut Vec<u8>,
+) -> Result<Compression, String> {
+    let sealed = check_kind(expected, bytes, id, offset)?;
+    match sealed.compression {
+        Compression::None => {
+            content.clear();
+            content.extend_from_slice(sealed.stored);
+        }
+        Compression::Lz4 => unpack(expected, &sealed, content)?,
+    }
+    Ok(sealed.compression)
+}
+
+/// [`check`], and that the block is of the `expected` kind.
+fn check_kind(expected: Kind, bytes: &[u8], id: FileId, offset: u64) -> Result<Sealed<'_>, String> {
+    let sealed =
+        check(bytes, id, offset).map_err(|reason| format!("{expected} block: {reason}"))?;
+    if sealed.kind != expected {
+        return Err(format!("{expected} block: this is a block of kind {}", sealed.kind));
+    }
+    Ok(sealed)
+}
+
+/// Decompresses the stored bytes of a block into `content`, which becomes as long as it must be.
+fn unpack(expected: Kind, sealed: &Sealed<'_>, content: &mut Vec<u8>) -> Result<(), String> {
+    // Not cleared first: what is overwritten need not be zeroed.
+    content.resize(sealed.content_size as usize, 0);
+    match decompress_into(sealed.stored, content) {
+        Ok(size) if size == content.len() => Ok(()),
+        Ok(size) => {
+            Err(format!("{expected} block: {size} bytes unpacked, expected {}", content.len()))
+        }
+        Err(error) => Err(format!("{expected} block: could not be unpacked: {error}")),
     }
 }

@@ -115,6 +115,12 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     let tables = |field: &Field| field.0 == "tour" && field.1 == "table";
     seen.extend(fields("tour", &tour.objects()).into_iter().filter(|field| !tables(field)));
 
+    let mut bench = ["bench", "fillseq", "stats", "--num", "500", "--json"].to_vec();
+    let first = super::Ran::of(super::bare().args(&bench)).expect(0);
+    let file = place.file("before", &first.out);
+    bench.extend(["--compare", file.to_str().expect("a path in UTF-8"), "--memtable", "9k"]);
+    seen.extend(fields("bench", &super::Ran::of(super::bare().args(&bench)).expect(0).objects()));
+
     let documented = documented();
     let lost: Vec<_> = seen.difference(&documented).collect();
     assert!(lost.is_empty(), "not in docs/json.md: {lost:?}");

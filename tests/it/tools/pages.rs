@@ -20,6 +20,7 @@ fn every_help_begins_with_examples() {
         "flush",
         "lsm",
         "stats",
+        "bench",
         "tour",
         "completions",
         "man",
