@@ -6,6 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod budget;
 mod checkpoint;
 pub mod compaction;
 mod core;
@@ -27,6 +28,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tables;
 mod throttle;
 mod tournament;
 mod value;
@@ -47,7 +49,7 @@ pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, StallStats, Stats, Times};
+pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 

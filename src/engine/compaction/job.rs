@@ -17,7 +17,8 @@ use super::{Action, Job, Limits, Strategy};
 use crate::engine::core::{Alarm, Core, WriteSide};
 use crate::engine::events::Event;
 use crate::engine::files::Failure;
-use crate::engine::version::{TableFile, Version};
+use crate::engine::tables::TableFile;
+use crate::engine::version::Version;
 use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
@@ -392,10 +393,10 @@ fn inputs_of(job: &Job, version: &Version) -> Vec<Arc<TableFile>> {
 fn runs_of(job: &Job, version: &Version) -> Result<Vec<Vec<Arc<Table>>>> {
     let mut runs = Vec::new();
     for file in version.files(job, 0) {
-        runs.push(vec![Arc::clone(file.table()?)]);
+        runs.push(vec![file.table()?]);
     }
     for level in 1..Level::COUNT {
-        let run = version.files(job, level).map(|file| file.table().cloned());
+        let run = version.files(job, level).map(|file| file.table());
         let run = run.collect::<Result<Vec<_>>>()?;
         if !run.is_empty() {
             runs.push(run);
