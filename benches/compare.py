@@ -224,7 +224,7 @@ def table(args, rates, latencies, used):
               "`beach bench` within a percent. Both read the clock for each operation in that pass.",
               "- The wait: `beach bench` times its call; of RocksDB it is the time from the end of the "
               "load to its last flush or compaction, by its log.",
-              "- Peak memory of BeachDB has the mapped log in it."]
+              "- Peak memory counts mapped files, a log where it is mapped."]
     if args.asserts:
         lines.append("- **This db_bench was built with assertions** and says that it is unnecessarily "
                      "slow: ratios of work in memory flatter BeachDB.")
