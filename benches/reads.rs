@@ -20,13 +20,16 @@ type Key = [u8; 16];
 type Phase = (&'static str, fn(&Db, &Workload) -> u64);
 
 /// What is measured; each returns how many operations it did.
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 9] = [
     ("get", get),
     ("get_with", get_with),
     ("absent", absent),
     ("seek50", seek),
     ("scan", scan),
     ("reverse", reverse),
+    ("c.seek50", cursor_seek),
+    ("c.scan", cursor_scan),
+    ("c.reverse", cursor_reverse),
 ];
 
 /// How many tables the pairs are spread over.
@@ -94,6 +97,49 @@ fn scan(db: &Db, workload: &Workload) -> u64 {
 fn reverse(db: &Db, workload: &Workload) -> u64 {
     let pairs = db.iter().rev().map(|pair| pair.expect("reads succeed"));
     count(pairs.map(|(key, value)| (key[15], value[VALUE_SIZE - 1])), workload)
+}
+
+/// One cursor for all seeks.
+fn cursor_seek(db: &Db, workload: &Workload) -> u64 {
+    let keys = &workload.present[..workload.present.len() / 20];
+    let mut cursor = db.cursor();
+    for key in keys {
+        cursor.seek(key).expect("reads succeed");
+        let (mut left, mut taken) = (NEXTS, 0);
+        while left > 0 && cursor.valid() {
+            taken += u64::from(cursor.value()[VALUE_SIZE - 1]);
+            cursor.next().expect("reads succeed");
+            left -= 1;
+        }
+        black_box(taken);
+    }
+    keys.len() as u64
+}
+
+fn cursor_scan(db: &Db, workload: &Workload) -> u64 {
+    let mut cursor = db.cursor();
+    cursor.first().expect("reads succeed");
+    let mut count = 0;
+    while cursor.valid() {
+        black_box((cursor.key()[15], cursor.value()[VALUE_SIZE - 1]));
+        count += 1;
+        cursor.next().expect("reads succeed");
+    }
+    assert_eq!(count, workload.pairs);
+    count
+}
+
+fn cursor_reverse(db: &Db, workload: &Workload) -> u64 {
+    let mut cursor = db.cursor();
+    cursor.last().expect("reads succeed");
+    let mut count = 0;
+    while cursor.valid() {
+        black_box((cursor.key()[15], cursor.value()[VALUE_SIZE - 1]));
+        count += 1;
+        cursor.prev().expect("reads succeed");
+    }
+    assert_eq!(count, workload.pairs);
+    count
 }
 
 fn count(pairs: impl Iterator<Item = (u8, u8)>, workload: &Workload) -> u64 {

@@ -140,6 +140,13 @@ impl Core {
         view.upto.unwrap_or_else(|| self.visible_seqno())
     }
 
+    /// What an iterator reads: a view, and the snapshot's sequence number or the latest.
+    pub(super) fn read_moment(&self, snapshot: Option<SeqNo>) -> (Arc<SuperVersion>, SeqNo) {
+        let view = self.superversion.load_full();
+        let seqno = snapshot.unwrap_or_else(|| self.seqno_of(&view));
+        (view, seqno)
+    }
+
     pub(super) fn write_side(&self) -> Result<&WriteSide> {
         self.writer.as_ref().ok_or(Error::ReadOnly)
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use parking_lot::Mutex;
 
 use super::compaction::Shape;
+use super::tournament;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::state::State;
@@ -92,7 +93,8 @@ impl TableFile {
         Ok(table)
     }
 
-    fn open_file(&self) -> Result<Arc<dyn File>> {
+    /// Its file, to be read; where it is pinned, also if its name is gone.
+    pub(super) fn open_file(&self) -> Result<Arc<dyn File>> {
         if let Some(file) = &self.pinned {
             return Ok(Arc::clone(file));
         }
@@ -134,6 +136,16 @@ impl TableFile {
 #[derive(Debug, Default)]
 pub(super) struct Version {
     pub(super) levels: [Vec<Arc<TableFile>>; Level::COUNT],
+    /// Made from the levels when it is first asked for, which is when they change no more.
+    runs: OnceLock<Runs>,
+}
+
+/// The tables as an iterator reads them.
+#[derive(Debug, Default)]
+struct Runs {
+    runs: Vec<Vec<Arc<TableFile>>>,
+    /// Bytes that all user keys begin with.
+    common_size: usize,
 }
 
 impl Version {
@@ -187,6 +199,39 @@ impl Version {
         }
     }
 
+    /// The tables as few sorted runs without overlap, in no particular order: the levels below L0, and
+    /// L0's tables with those beside one another that do not overlap (as after a sequential fill).
+    pub(super) fn runs(&self) -> &[Vec<Arc<TableFile>>] {
+        &self.as_runs().runs
+    }
+
+    /// Bytes that the user keys of all tables begin with.
+    pub(super) fn common_size(&self) -> usize {
+        self.as_runs().common_size
+    }
+
+    fn as_runs(&self) -> &Runs {
+        self.runs.get_or_init(|| {
+            let below = self.levels[1..].iter().filter(|tables| !tables.is_empty()).cloned();
+            let mut runs: Vec<Vec<Arc<TableFile>>> = below.collect();
+            let levels = runs.len();
+            for table in &self.levels[0] {
+                let place = runs[levels..].iter_mut().find_map(|run| Some((gap(run, table)?, run)));
+                match place {
+                    Some((index, run)) => run.insert(index, Arc::clone(table)),
+                    None => runs.push(vec![Arc::clone(table)]),
+                }
+            }
+            let smallest = runs.iter().filter_map(|run| Some(&run.first()?.meta.smallest.user));
+            let largest = runs.iter().filter_map(|run| Some(&run.last()?.meta.largest.user));
+            let common_size = match (smallest.min(), largest.max()) {
+                (Some(smallest), Some(largest)) => tournament::common_size(smallest, largest),
+                _ => 0,
+            };
+            Runs { runs, common_size }
+        })
+    }
+
     /// The tables that may hold `key`, in the order in which the newest version is found first.
     pub(super) fn candidates<'a>(
         &'a self,
@@ -199,4 +244,11 @@ impl Version {
         });
         top.chain(below)
     }
+}
+
+/// Where in a sorted run the table fits without sharing a user key with another, if it does.
+fn gap(run: &[Arc<TableFile>], table: &TableFile) -> Option<usize> {
+    let (smallest, largest) = (&table.meta.smallest.user, &table.meta.largest.user);
+    let index = run.partition_point(|other| other.meta.largest.user < *smallest);
+    run.get(index).is_none_or(|next| *largest < next.meta.smallest.user).then_some(index)
 }
