@@ -79,7 +79,7 @@ Examples:
 pub(super) const BENCH: &str = "\
 Examples:
   beach bench A B C
-  beach bench fillrandom waitcompact readrandom readmissing seekrandom
+  beach bench fillrandom flush waitcompact readrandom readmissing seekrandom
   beach --db scratch bench fillrandom,overwrite --num 40000000 --trace overwrite.csv
   beach bench readrandom --threads 4 --duration 10 --cache 256MiB
   beach bench A B C --json > before.ndjson
