@@ -4,14 +4,17 @@ mod crashes;
 mod foreign;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
 
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::vfs::Vfs;
 use beachdb::vfs::sim::SimVfs;
 use beachdb::{Db, Durability, Error, Level, Options, Result, SeqNo, WriteBatch};
 
+use crate::corners::hook::HookVfs;
 use crate::history::{DIR, content_of, tiny};
 
 fn open(vfs: impl Vfs + 'static) -> Db {
@@ -197,6 +200,41 @@ fn a_table_goes_as_deep_as_it_may() -> Result<()> {
         fill(&db, 0)?;
         assert_eq!(levels(&db), [0], "{strategy:?}: one run");
     }
+    Ok(())
+}
+
+/// In the middle of a compaction, an ingest into a gap between its inputs, where nothing lies: it must
+/// not go where the job's one output will lie across the gap. Afterwards both are in the tree.
+#[test]
+fn an_ingest_stays_out_of_a_running_jobs_way() -> Result<()> {
+    let waiting: Arc<Mutex<Option<Weak<Db>>>> = Arc::default();
+    let hook = Arc::clone(&waiting);
+    let vfs = HookVfs::new(SimVfs::new(), move |call, path, _| {
+        if call != "create" || path.extension() != Some("sst".as_ref()) {
+            return Ok(());
+        }
+        let db = hook.lock().take().and_then(|db| db.upgrade());
+        db.map_or(Ok(()), |db| ingest(&db, &["m"], "ingested").map(drop))
+    });
+    let db = Arc::new(open(vfs));
+    for keys in [["a", "b"], ["a", "b"], ["y", "z"], ["y", "z"]] {
+        for key in keys {
+            db.put(key, "old")?;
+        }
+        db.flush()?;
+    }
+    *waiting.lock() = Some(Arc::downgrade(&db));
+    db.compact::<&[u8], _>(..)?;
+    assert!(waiting.lock().is_none(), "it ingested");
+    assert_eq!(texts(db.iter()), ["a=old", "b=old", "m=ingested", "y=old", "z=old"]);
+    let spans: Vec<_> = (db.tables().iter())
+        .map(|(level, table)| (level.0, table.smallest.user.clone(), table.largest.user.clone()))
+        .collect();
+    let key = |key: &str| key.as_bytes().to_vec();
+    assert_eq!(spans, [(0, key("m"), key("m")), (6, key("a"), key("z"))]);
+    db.put("b", "new")?;
+    db.compact::<&[u8], _>(..)?;
+    assert_eq!(texts(db.iter()), ["a=old", "b=new", "m=ingested", "y=old", "z=old"]);
     Ok(())
 }
 
