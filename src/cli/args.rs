@@ -164,6 +164,9 @@ pub enum Verb {
     /// Write what is in memory and the log into a table
     #[command(before_help = examples::FLUSH)]
     Flush,
+    /// Copy the store of this moment into a new directory, without copying its tables
+    #[command(before_help = examples::CHECKPOINT)]
+    Checkpoint(CheckpointArgs),
     /// Show the tree, level by level
     #[command(before_help = examples::LSM)]
     Lsm,
@@ -278,12 +281,22 @@ pub struct LoadArgs {
     /// The dump's format [default: told by its first line]
     #[arg(long)]
     pub format: Option<Format>,
+    /// The keys ascend: build tables directly, without the log, and store all or nothing
+    #[arg(long, conflicts_with_all = ["lenient", "no_sync"])]
+    pub sorted: bool,
     /// Skip bad lines, count them, and exit with 6
     #[arg(long)]
     pub lenient: bool,
     /// Do not wait for the disk: survives a kill, not a power cut
     #[arg(long)]
     pub no_sync: bool,
+}
+
+/// `checkpoint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckpointArgs {
+    /// The new store's directory, absent or empty
+    pub out: PathBuf,
 }
 
 /// `dump`.

@@ -54,7 +54,8 @@ Examples:
   beach --db copy load shop.ndjson
   beach --db shop dump | beach --db copy load -
   beach --db copy load --format csv prices.csv
-  beach --db copy load --lenient scraped.tsv";
+  beach --db copy load --lenient scraped.tsv
+  beach --db shop dump | beach --db copy load --sorted -";
 
 pub(super) const DUMP: &str = "\
 Examples:
@@ -65,6 +66,11 @@ Examples:
 pub(super) const FLUSH: &str = "\
 Examples:
   beach --db shop flush";
+
+pub(super) const CHECKPOINT: &str = "\
+Examples:
+  beach --db shop checkpoint shop-yesterday
+  beach --db shop-yesterday scan --prefix order:";
 
 pub(super) const LSM: &str = "\
 Examples:

@@ -28,6 +28,7 @@ pub fn run(args: &Args, out: &mut Out) -> Outcome {
         Verb::Load(wanted) => bulk::load(args, wanted, out),
         Verb::Dump(wanted) => bulk::dump(args, wanted, out),
         Verb::Flush => admin::flush(args, out),
+        Verb::Checkpoint(wanted) => admin::checkpoint(args, wanted, out),
         Verb::Lsm => admin::lsm(args, out),
         Verb::Stats => admin::stats(args, out),
         Verb::Bench(wanted) => bench::bench(args, wanted, out),

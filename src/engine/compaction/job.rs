@@ -50,6 +50,8 @@ pub(in crate::engine) struct Compactions {
 struct State {
     manual: VecDeque<Arc<Manual>>,
     running: Option<Span>,
+    /// How many keep the next job from beginning.
+    held: u32,
     /// Nothing was due when the tree was last looked at, and it has not changed since.
     settled: bool,
     /// Jobs that failed in a row, and when the next may be tried.
@@ -77,6 +79,15 @@ pub(in crate::engine) struct Span {
     pub(in crate::engine) largest: Vec<u8>,
 }
 
+/// No job begins until this is dropped.
+pub(in crate::engine) struct Held<'a>(&'a Compactions);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().held -= 1;
+    }
+}
+
 impl Compactions {
     /// The tree has changed: something may be due.
     pub(in crate::engine) fn unsettle(&self) {
@@ -93,10 +104,11 @@ impl Compactions {
         self.state.lock().running.clone()
     }
 
-    /// Does something while no job begins or ends; it is told what the running one covers. The
-    /// manifest may be held meanwhile, as `act` may need it.
-    pub(in crate::engine) fn standing_still<T>(&self, act: impl FnOnce(Option<&Span>) -> T) -> T {
-        act(self.state.lock().running.as_ref())
+    /// Keeps jobs from beginning as long as the guard lives: for whoever changes the tree beside
+    /// them. A running one goes on.
+    pub(in crate::engine) fn hold(&self) -> Held<'_> {
+        self.state.lock().held += 1;
+        Held(self)
     }
 
     /// Makes a running job give up and keeps others from beginning.
@@ -139,7 +151,8 @@ impl Core {
     /// tree has changed.
     fn next_job(&self, side: &WriteSide) -> Option<(Job, Arc<Version>)> {
         let mut state = side.compactions.state.lock();
-        if state.stopped || self.files.runtime.monotonic_us() < state.retry_at_us {
+        if state.held > 0 || state.stopped || self.files.runtime.monotonic_us() < state.retry_at_us
+        {
             return None;
         }
         let version = Arc::clone(&self.superversion.load().version);
