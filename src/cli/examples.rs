@@ -66,9 +66,16 @@ pub(super) const FLUSH: &str = "\
 Examples:
   beach --db shop flush";
 
+pub(super) const COMPACT: &str = "\
+Examples:
+  beach --db shop compact
+  beach --db shop compact --from order:2025 --to order:2026
+  beach --db shop compact --json";
+
 pub(super) const LSM: &str = "\
 Examples:
   beach --db shop lsm
+  beach --db shop lsm --from order:2025 --to order:2026
   beach --db shop lsm --json";
 
 pub(super) const STATS: &str = "\

@@ -111,7 +111,8 @@ impl Compactions {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether no job begins any more.
+    pub(in crate::engine) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 }
@@ -191,12 +192,14 @@ impl Core {
         if side.compactions.is_closing() && matches!(failure, Failure::Refused(_)) {
             return Step::Idle;
         }
-        state.stopped |= matches!(&failure, Failure::Refused(Error::Corruption(_)));
+        let damaged = matches!(&failure, Failure::Refused(Error::Corruption(_)));
         state.failures = state.failures.saturating_add(1);
         let wait = RETRY_US_MIN.saturating_mul(1 << state.failures.min(20)).min(RETRY_US_MAX);
         state.retry_at_us = self.files.runtime.monotonic_us().saturating_add(wait);
         drop(state);
         self.background_failed(side, failure);
+        // Only now: whoever waits is told what is damaged before being told that something is.
+        side.compactions.state.lock().stopped |= damaged;
         Step::Idle
     }
 
@@ -305,7 +308,7 @@ impl Core {
             side.compactions.progress.fetch_add(run::PAUSE_SIZE, Ordering::Relaxed);
             self.update_pressure();
             match side.compactions.is_closing() || side.poison.is_set() {
-                true => Err(Error::Poisoned("the store is being closed".to_owned())),
+                true => Err(stopped()),
                 false => Ok(()),
             }
         };
@@ -354,14 +357,25 @@ impl Core {
         waited
     }
 
+    /// Makes the running job give up, and whoever waits return.
+    pub(in crate::engine) fn stop_compactions(&self) {
+        if let Some(side) = &self.writer {
+            side.compactions.close();
+            self.notify_waiting();
+        }
+    }
+
     fn wait_for_compactor(&self, side: &WriteSide, done: impl Fn() -> bool) -> Result<()> {
         let damaged = || side.compactions.state.lock().stopped;
+        let closing = || side.compactions.is_closing();
+        let failed = || side.has_background_error() || side.poison.is_set() || damaged();
         loop {
-            self.wait_for(&side.compactor, || {
-                done() || side.has_background_error() || side.poison.is_set() || damaged()
-            });
+            self.wait_for(&side.compactor, || done() || failed() || closing());
             if done() {
                 return Ok(());
+            }
+            if closing() {
+                return Err(stopped());
             }
             side.report_background_error()?;
             side.poison.check()?;
@@ -444,6 +458,11 @@ fn ended(job: u64, us: u64, merged: &Merged) -> Event {
         dropped_tombstones: merged.dropped_tombstones,
         us,
     }
+}
+
+/// What a job that gives up ends with, and whoever waits for it.
+fn stopped() -> Error {
+    Error::Poisoned("the compactions of this handle were stopped".to_owned())
 }
 
 fn count_merge(counters: &mut Counters, merged: &Merged) {
