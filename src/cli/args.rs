@@ -177,7 +177,8 @@ pub enum Verb {
     /// Show the tree, level by level
     ///
     /// A row for each level, then one for each table; with --from or --to only the tables that may hold
-    /// such keys, and about how many bytes those keys take.
+    /// such keys, and about how many bytes those keys take. The column `of raw` is the bytes of file
+    /// for a byte of keys and values: well below 1 they are compressed.
     #[command(before_help = examples::LSM)]
     Lsm(RangeArgs),
     /// Show numbers about the store

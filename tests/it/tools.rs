@@ -7,6 +7,7 @@
 mod apply;
 mod bench;
 mod bulk;
+mod compact;
 mod cost;
 mod damage;
 mod disk;

@@ -13,7 +13,7 @@ use crate::cli::{Out, Outcome, Status};
 
 pub(super) use amplification::Amplification;
 pub(super) use compact::compact;
-pub(super) use lsm::{lsm, print_levels, print_lsm, print_tables_json};
+pub(super) use lsm::{lsm, print_levels, print_lsm};
 pub(super) use stats::stats;
 
 /// Writes what is in memory and in the log into a table.

@@ -10,11 +10,7 @@ use crate::cli::args::{Args, RangeArgs};
 pub(super) type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// `--from`, `--to` and, where a verb has it, `--prefix` together are one range.
-pub(super) fn bounds(
-    args: &Args,
-    wanted: &RangeArgs,
-    prefix: Option<&OsString>,
-) -> Outcome<Range> {
+pub(super) fn bounds(args: &Args, wanted: &RangeArgs, prefix: Option<&OsString>) -> Outcome<Range> {
     let decode = |name: &str, argument: Option<&OsString>| {
         argument.map(|argument| args.common.decode(name, argument)).transpose()
     };

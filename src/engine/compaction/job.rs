@@ -472,3 +472,32 @@ fn count_merge(counters: &mut Counters, merged: &Merged) {
     add(&mut counters.compacted_bytes_in, merged.bytes_in);
     add(&mut counters.compacted_bytes_out, merged.bytes_out);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{Db, Error};
+
+    /// After the stop: no compaction by hand, no waiting for one, but writes, flushes and reads as ever,
+    /// and a close that marks the store as closed.
+    #[test]
+    fn a_handle_whose_compactions_were_stopped_goes_on_without_them() -> crate::Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path())?;
+        db.put("a", "1")?;
+        db.stop_compactions();
+        assert!(matches!(db.compact::<&str, _>(..), Err(Error::Poisoned(_))));
+        assert!(matches!(db.wait_for_compactions(), Err(Error::Poisoned(_))));
+        for n in 0..10 {
+            db.put("a", n.to_string())?;
+            db.flush()?;
+        }
+        assert_eq!(db.tables().len(), 11);
+        assert_eq!(&*db.get("a")?.unwrap(), b"9");
+        db.close()?;
+        let db = Db::open(dir.path())?;
+        assert!(db.recovery().clean);
+        db.compact::<&str, _>(..)?;
+        assert_eq!((db.tables().len(), db.stats().dropped_shadowed), (1, 10));
+        Ok(())
+    }
+}

@@ -18,6 +18,7 @@ fn every_help_begins_with_examples() {
         "load",
         "dump",
         "flush",
+        "compact",
         "lsm",
         "stats",
         "bench",

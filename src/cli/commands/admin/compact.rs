@@ -15,7 +15,7 @@ use crate::cli::{Failure, Out, Outcome, Status};
 use crate::{Db, Error, Stats};
 
 /// How often the bar moves and a signal is noticed.
-const TICK: Duration = Duration::from_millis(50);
+const TICK: Duration = Duration::from_millis(20);
 
 /// The tree before and after, and what was done in between.
 struct Report {
@@ -29,9 +29,9 @@ struct Report {
 /// Merges everything in the range into one sorted run.
 pub(in crate::cli::commands) fn compact(args: &Args, wanted: &RangeArgs, out: &mut Out) -> Outcome {
     let range = range::bounds(args, wanted, None)?;
+    let db = session::open_writer(args, false, out)?;
     // From here on a signal lets the running job give up and the store be closed.
     let orderly = Orderly::begin();
-    let db = session::open_writer(args, false, out)?;
     let (before, flushed) = (tree(&db), db.stats().memtable_entries);
     if !range::is_empty(&range) {
         run(&db, &range, &orderly, out.is_quiet())?;
@@ -80,8 +80,7 @@ fn run(db: &Db, range: &Range, orderly: &Orderly, quiet: bool) -> Outcome<()> {
 /// About how many bytes will be read: those of the tables that may hold such keys.
 fn work(db: &Db, range: &Range) -> u64 {
     let tables = db.tables().into_iter().map(|(_, table)| table);
-    let touched =
-        tables.filter(|it| range::touches(range, &it.smallest.user, &it.largest.user));
+    let touched = tables.filter(|it| range::touches(range, &it.smallest.user, &it.largest.user));
     touched.map(|table| table.size).sum::<u64>() + db.stats().memtable_bytes
 }
 

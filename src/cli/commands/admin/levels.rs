@@ -1,7 +1,8 @@
 //! The tables of a tree added up by level, and drawn.
 
 use super::amplification::ratio;
-use crate::{Level, TableMeta};
+use crate::Level;
+use crate::inspect::TableMeta;
 
 /// The tables of one level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

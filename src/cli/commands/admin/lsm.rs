@@ -8,7 +8,8 @@ use crate::cli::commands::range::{self, Range};
 use crate::cli::commands::session;
 use crate::cli::output::{Object, Table, size};
 use crate::cli::{Out, Outcome, Status};
-use crate::{Db, Level, Result, Stats, TableMeta};
+use crate::inspect::TableMeta;
+use crate::{Db, Level, Result, Stats};
 
 /// Cells of the longest bar.
 const BAR_MAX: usize = 24;
@@ -228,10 +229,7 @@ fn level_object(level: &LevelRow) -> Object {
 }
 
 /// An object for each table.
-pub(in crate::cli::commands) fn print_tables_json(
-    tables: &[(Level, TableMeta)],
-    out: &mut Out,
-) -> Outcome<()> {
+fn print_tables_json(tables: &[(Level, TableMeta)], out: &mut Out) -> Outcome<()> {
     for (level, meta) in tables {
         let table = Object::new("table")
             .number("level", level.0.into())
