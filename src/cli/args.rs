@@ -4,6 +4,8 @@
 //! key or value need not be UTF-8, and is what it looks like unless `--enc` says otherwise. Each
 //! help begins with examples, and every example is parsed by a test.
 
+mod bench;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ use crate::cli::encode::Encoding;
 use crate::cli::examples;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Color;
+
+pub use bench::{BenchArgs, Packing, Shape};
 
 /// An LSM key-value store you can see inside.
 #[derive(Clone, Debug, Parser)]
@@ -116,10 +120,15 @@ impl StoreArgs {
     /// # Errors
     /// [`Failure::Usage`] with a hint when none was named.
     pub fn dir(&self) -> Outcome<&Path> {
-        let named = self.db.as_deref().filter(|dir| !dir.as_os_str().is_empty());
-        named.ok_or_else(|| {
+        self.named().ok_or_else(|| {
             Failure::Usage("no store named; give --db DIR or set BEACH_DB=DIR".to_owned())
         })
+    }
+
+    /// The store's directory, if one was named.
+    #[must_use]
+    pub fn named(&self) -> Option<&Path> {
+        self.db.as_deref().filter(|dir| !dir.as_os_str().is_empty())
     }
 }
 
@@ -155,12 +164,18 @@ pub enum Verb {
     /// Write what is in memory and the log into a table
     #[command(before_help = examples::FLUSH)]
     Flush,
+    /// Copy the store of this moment into a new directory, without copying its tables
+    #[command(before_help = examples::CHECKPOINT)]
+    Checkpoint(CheckpointArgs),
     /// Show the tree, level by level
     #[command(before_help = examples::LSM)]
     Lsm,
     /// Show numbers about the store
     #[command(before_help = examples::STATS)]
     Stats,
+    /// Measure how fast it is: throughput, latencies, and what they cost
+    #[command(before_help = examples::BENCH)]
+    Bench(BenchArgs),
     /// Build a store from real data, break it, and explain what happens
     #[command(before_help = examples::TOUR)]
     Tour(TourArgs),
@@ -266,12 +281,22 @@ pub struct LoadArgs {
     /// The dump's format [default: told by its first line]
     #[arg(long)]
     pub format: Option<Format>,
+    /// The keys ascend: build tables directly, without the log, and store all or nothing
+    #[arg(long, conflicts_with_all = ["lenient", "no_sync"])]
+    pub sorted: bool,
     /// Skip bad lines, count them, and exit with 6
     #[arg(long)]
     pub lenient: bool,
     /// Do not wait for the disk: survives a kill, not a power cut
     #[arg(long)]
     pub no_sync: bool,
+}
+
+/// `checkpoint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckpointArgs {
+    /// The new store's directory, absent or empty
+    pub out: PathBuf,
 }
 
 /// `dump`.

@@ -6,33 +6,25 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::core::{Core, WriteSide};
+use super::compaction::pick;
+use super::core::{Alarm, Core, WriteSide};
+use super::events::Event;
 use super::files::Failure;
 use super::memtable::MemtableIter;
-use super::superversion::{Immutable, SuperVersion};
-use super::version::Version;
-use crate::error::{Error, Result};
-use crate::format::edit::{Edit, Reason};
+use super::superversion::Immutable;
+use crate::error::Result;
+use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::{TableOrigin, TableWriter, WriterOptions};
+use crate::table::{Compression, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
 
-/// Stops writing when it is dropped, which is when a step panics: no worker comes after that, and
-/// whoever waits for one would wait for ever.
-struct Alarm<'a>(&'a Core, &'a WriteSide);
-
-impl Drop for Alarm<'_> {
-    fn drop(&mut self) {
-        self.1.poison.set(&Error::Poisoned("the background worker panicked".to_owned()));
-        let _tree = self.0.tree.lock();
-        self.0.tree_changed.notify_all();
-    }
-}
+/// Immutable memtables that may wait for their flush.
+const IMMUTABLES_MAX: usize = 2;
 
 impl Core {
-    /// One step of the background worker: flushes one memtable, if one waits.
-    pub(super) fn background_step(&self) -> Step {
+    /// One step of the flush worker: flushes one memtable, if one waits.
+    pub(super) fn flush_step(&self) -> Step {
         let Ok(side) = self.write_side() else { return Step::Idle };
         // After an error it waits: the next write reports it and wakes the worker to try again.
         if side.poison.is_set() || side.has_background_error() {
@@ -53,17 +45,20 @@ impl Core {
         }
     }
 
-    fn background_failed(&self, side: &WriteSide, failure: Failure) {
+    pub(super) fn background_failed(&self, side: &WriteSide, failure: Failure) {
         if let Err(error) = side.refused_or_poisoned(Err(failure)) {
             self.counters.background_errors.add(1);
+            self.tell(&Event::JobFailed { error: error.to_string() });
             *side.background_error.lock() = Some(error);
         }
-        let _tree = self.tree.lock();
-        self.tree_changed.notify_all();
+        self.notify_waiting();
     }
 
     fn flush_one(&self, side: &WriteSide, immutable: &Arc<Immutable>) -> Result<(), Failure> {
         let job = side.next_job.fetch_add(1, Ordering::Relaxed);
+        let started = self.files.runtime.monotonic_us();
+        let entries = immutable.memtable.entries();
+        self.tell(&Event::FlushBegun { job, entries });
         let table = match immutable.memtable.is_empty() {
             true => None,
             false => {
@@ -71,16 +66,21 @@ impl Core {
                 Some(self.write_table(job, immutable).map_err(Failure::Refused)?)
             }
         };
-        let version = self.install(side, job, immutable, table)?;
-        self.replace_view(|view| SuperVersion {
-            memtable: Arc::clone(&view.memtable),
-            immutables: view
-                .immutables
-                .iter()
-                .filter(|other| !Arc::ptr_eq(other, immutable))
-                .cloned()
-                .collect(),
-            version,
+        let counted = table.clone();
+        let edit = Edit {
+            reason: Reason::Flush,
+            job,
+            last_seqno: Some(immutable.last_seqno),
+            logs_dropped: immutable.logs.clone(),
+            tables_added: table.into_iter().map(|table| (Level(0), table)).collect(),
+            ..Edit::default()
+        };
+        let count = |counters: &mut Counters| count_flush(counters, counted.as_ref());
+        self.install(side, edit, count, Some(immutable))?;
+        self.tell(&Event::FlushEnded {
+            job,
+            table: counted.map(|table| (table.number, table.size)),
+            us: self.files.runtime.monotonic_us().saturating_sub(started),
         });
         self.after_flush(side, immutable)
     }
@@ -112,8 +112,10 @@ impl Core {
             inputs: immutable.logs.clone(),
             created_ms: self.files.runtime.now_ms(),
         };
-        let options =
-            WriterOptions { compression: self.options.compression, ..WriterOptions::default() };
+        let options = WriterOptions {
+            compression: self.flush_compression(immutable),
+            ..WriterOptions::default()
+        };
         let file = self.files.vfs.create(&self.files.table_path(number))?;
         let mut writer = TableWriter::new(file, options, origin);
         let mut entries: MemtableIter = immutable.memtable.iter();
@@ -128,32 +130,19 @@ impl Core {
         Ok(meta)
     }
 
-    /// Makes the table part of the tree and drops the logs it replaces, in one edit.
-    fn install(
-        &self,
-        side: &WriteSide,
-        job: u64,
-        immutable: &Immutable,
-        table: Option<TableMeta>,
-    ) -> Result<Arc<Version>, Failure> {
-        let mut manifest = side.manifest.lock();
-        let mut counters = manifest.state().counters;
-        // Saturating, since a manifest may say anything.
-        let add = |total: &mut u64, more| *total = total.saturating_add(more);
-        add(&mut counters.flushes, 1);
-        add(&mut counters.flushed_bytes, table.as_ref().map_or(0, |table| table.size));
-        add(&mut counters.user_bytes, table.as_ref().map_or(0, |table| table.raw_bytes));
-        manifest.append(Edit {
-            reason: Reason::Flush,
-            job,
-            last_seqno: Some(immutable.last_seqno),
-            logs_dropped: immutable.logs.clone(),
-            tables_added: table.into_iter().map(|table| (Level(0), table)).collect(),
-            counters: Some(counters),
-            ..Edit::default()
-        })?;
-        let previous = &self.superversion.load().version;
-        Ok(Arc::new(Version::from_state(manifest.state(), previous, &self.tables)))
+    /// A table of L0 is merged soon and not worth compressing, unless nothing is under it and it will
+    /// go down as it is.
+    fn flush_compression(&self, immutable: &Immutable) -> Compression {
+        let mut entries = immutable.memtable.iter();
+        entries.first();
+        let from = entries.key().0.to_vec();
+        entries.last();
+        let view = self.superversion.load();
+        let shape = view.version.shape();
+        match pick::flush_compresses(self.options.strategy, &shape, &from, entries.key().0) {
+            true => self.options.compression,
+            false => Compression::None,
+        }
     }
 
     /// The flush is done; what follows is tidying, and the mark that tells the log of the edit.
@@ -190,11 +179,29 @@ impl Core {
         side.poison.check()
     }
 
+    /// Waits until another memtable may be held.
+    pub(super) fn wait_for_memory(&self, side: &WriteSide) -> Result<()> {
+        let free = || self.superversion.load().immutables.len() < IMMUTABLES_MAX;
+        if free() {
+            return Ok(());
+        }
+        let started = self.files.runtime.monotonic_us();
+        let waited = self.wait_for_flushed(side, free);
+        let us = self.files.runtime.monotonic_us().saturating_sub(started);
+        side.throttle.stalls.stop_count.add(1);
+        side.throttle.stalls.stop_us.add(us);
+        self.tell(&Event::Stopped { us });
+        waited
+    }
+
     /// Waits until every immutable memtable is in a table, or reports what keeps it from there.
     pub(super) fn wait_for_flushes(&self, side: &WriteSide) -> Result<()> {
-        let flushed = || self.superversion.load().immutables.is_empty();
+        self.wait_for_flushed(side, || self.superversion.load().immutables.is_empty())
+    }
+
+    fn wait_for_flushed(&self, side: &WriteSide, flushed: impl Fn() -> bool) -> Result<()> {
         loop {
-            self.wait_for_background(|| {
+            self.wait_for(&side.flusher, || {
                 flushed() || side.has_background_error() || side.poison.is_set()
             });
             if flushed() {
@@ -205,4 +212,12 @@ impl Core {
             // Another thread was told of the failure first, and the worker tries again.
         }
     }
+}
+
+fn count_flush(counters: &mut Counters, table: Option<&TableMeta>) {
+    // Saturating, since a manifest may say anything.
+    let add = |total: &mut u64, more| *total = total.saturating_add(more);
+    add(&mut counters.flushes, 1);
+    add(&mut counters.flushed_bytes, table.map_or(0, |table| table.size));
+    add(&mut counters.user_bytes, table.map_or(0, |table| table.raw_bytes));
 }

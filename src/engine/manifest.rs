@@ -225,7 +225,7 @@ fn stamped(files: &Files, edit: Edit) -> Edit {
     }
 }
 
-fn our_bug(files: &Files, reason: &str) -> Error {
+pub(super) fn our_bug(files: &Files, reason: &str) -> Error {
     Error::corruption(&files.dir, None, format!("an edit contradicts the tree: {reason}"))
 }
 

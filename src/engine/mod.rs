@@ -6,12 +6,17 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod budget;
+mod checkpoint;
 pub mod compaction;
 mod core;
 mod counters;
+mod cursor;
+mod events;
 mod files;
 mod flush;
 mod image;
+mod ingest;
 mod iter;
 mod judge;
 mod manifest;
@@ -23,6 +28,8 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tables;
+mod throttle;
 mod tournament;
 mod value;
 mod version;
@@ -33,12 +40,16 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
-pub use compaction::{Cause, Strategy};
+pub use checkpoint::Checkpoint;
+pub use compaction::{Action, Cause, Strategy};
+pub use cursor::Cursor;
+pub use events::{Event, Listener};
+pub use ingest::{IngestWriter, TableBuilder};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, Stats};
+pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -102,7 +113,8 @@ impl Db {
         Options::new().open(dir)
     }
 
-    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer.
+    /// Opens the store in `dir` for reading: no lock, nothing written, beside any writer. It shows the
+    /// store as of now until [`Db::refresh`].
     ///
     /// # Errors
     /// As [`Options::open_read_only`].
@@ -118,6 +130,15 @@ impl Db {
         open::open_read_only(dir, options).map(|core| Db { core })
     }
 
+    /// Moves a read-only handle to what the store holds now; snapshots and iterators stay where they
+    /// are. A writing handle always shows the latest, and nothing happens.
+    ///
+    /// # Errors
+    /// As [`Db::open_read_only`]; the handle then stays where it was.
+    pub fn refresh(&self) -> Result<()> {
+        self.core.refresh()
+    }
+
     /// The value of `key`, or none. The value is pinned where it lies, not copied.
     ///
     /// # Errors
@@ -126,6 +147,19 @@ impl Db {
     /// is empty or longer than 65,535 bytes.
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         self.core.get(key.as_ref(), None)
+    }
+
+    /// What `read` makes of the value of `key`, or none. The value is shown where it lies and only
+    /// as long as `read` runs: cheaper than [`Db::get`] for a value that is copied or looked at once.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.core.get_with(key.as_ref(), None, read)
     }
 
     /// The values of `keys` in their order, all as of one moment.
@@ -188,6 +222,67 @@ impl Db {
         self.core.flush()
     }
 
+    /// Merges everything in `range` into one sorted run, without the tombstones and older versions
+    /// that no snapshot needs, and returns when it is done. What is in memory is flushed first; what is
+    /// written meanwhile may stay where it is.
+    ///
+    /// Takes as long as reading and writing the range takes, and as much space again as the tables
+    /// being merged. A crash leaves the tree as some of the merges have made it, never between two.
+    ///
+    /// # Errors
+    /// As [`Db::flush`], and [`crate::Error::Corruption`] when a table of the range is damaged: it
+    /// then stays as it is.
+    pub fn compact<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<()> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.compact(from, to)
+    }
+
+    /// Waits until everything due in the background is done: memtables flushed, the tree in shape.
+    ///
+    /// # Errors
+    /// As [`Db::compact`].
+    pub fn wait_for_compactions(&self) -> Result<()> {
+        self.core.wait_for_compactions()
+    }
+
+    /// Begins an ingest: ascending keys that go into tables without passing the log, and become part
+    /// of the store all at once.
+    ///
+    /// # Errors
+    /// [`crate::Error::ReadOnly`] and [`crate::Error::Poisoned`].
+    pub fn ingest_writer(&self) -> Result<IngestWriter<'_>> {
+        IngestWriter::new(&self.core)
+    }
+
+    /// Takes in tables that [`TableBuilder`] made, all or none, visible at once and durable, and
+    /// returns their sequence number. They may come in any order. Of a key that was there before, what
+    /// the table says counts.
+    ///
+    /// The files are read, checked and copied; they are not needed afterwards.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when two tables overlap; [`crate::Error::NotOurs`] and
+    /// [`crate::Error::Corruption`] about the files, and as [`IngestWriter::commit`].
+    pub fn ingest<P: AsRef<Path>>(&self, files: impl IntoIterator<Item = P>) -> Result<SeqNo> {
+        let files: Vec<_> = files.into_iter().map(|path| path.as_ref().to_owned()).collect();
+        self.core.ingest(&files)
+    }
+
+    /// Makes a checkpoint in `dir`, which must be absent or empty: a store of its own, with an
+    /// identity of its own, that holds what this one holds now, everything acknowledged and not half
+    /// a batch. Durable when it returns.
+    ///
+    /// Tables are shared by hard links where the file system can, and copied elsewhere; writers
+    /// do not wait for that. Works on read-only handles too, and on poisoned ones.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when `dir` holds anything else; [`crate::Error::Io`]. What
+    /// was made is then removed, and where that fails too, or after a crash, the checkpoint can be
+    /// made again in the same place.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.core.checkpoint(dir.as_ref())
+    }
+
     /// The store as of now, pinned.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -212,10 +307,32 @@ impl Db {
         Iter::new(&self.core, None, Bounds::prefix(prefix.as_ref()))
     }
 
+    /// A cursor over every pair, as of now; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`, as of now.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::range(range))
+    }
+
     /// Figures: levels, memory, logs, syncs.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.core.stats()
+    }
+
+    /// About how many bytes of tables the keys in `range` take: whole blocks are counted, older versions
+    /// and tombstones too, what is only in memory not.
+    ///
+    /// # Errors
+    /// As [`Db::get`], when the index of a table at the range's edge cannot be read.
+    pub fn approximate_size<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Result<u64> {
+        let (from, to) = Bounds::range(range).outer();
+        self.core.approximate_size(from.as_deref(), to.as_deref())
     }
 
     /// The tables of the tree: L0 newest first, then level by level in key order.

@@ -16,8 +16,10 @@ use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
 use super::Recovery;
+use super::compaction::job::Compactions;
 use super::core::{Core, Poison, WriteSide, Writing};
 use super::counters::Counters;
+use super::events::Event;
 use super::files::{Failure, Files};
 use super::image::{self, Image, Vacancy};
 use super::manifest::Manifest;
@@ -26,7 +28,9 @@ use super::options::Options;
 use super::recover;
 use super::snapshot::SnapshotList;
 use super::superversion::SuperVersion;
-use super::version::{TableSpace, Version};
+use super::tables::TableSpace;
+use super::throttle::Throttle;
+use super::version::Version;
 use super::wal::{Resumed, Wal};
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
@@ -36,7 +40,6 @@ use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
 use crate::runtime::{Priority, Step};
-use crate::table::BlockCache;
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
 
@@ -44,6 +47,9 @@ use crate::vfs::{Access, Fill, Lock, Vfs};
 /// that a loop of short processes stays linear.
 const REPLAY_BYTES_MAX: u64 = 1 << 20;
 const LIVE_LOGS_MAX: usize = 4;
+
+/// A handle that flushes when it closes also does what is due in compactions, up to so many bytes.
+const SETTLE_BYTES_MAX: u64 = 16 << 20;
 
 /// How often a reader starts again because a writer changed the files meanwhile.
 const READ_ATTEMPTS_MAX: usize = 100;
@@ -66,24 +72,39 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
         }
     };
     let core = Arc::new(core);
-    start_worker(&core);
+    start_workers(&core);
+    core.tell(&opened(&core.recovery));
     core.flush_if_many_logs();
     Ok(core)
 }
 
-/// Opens for reading: no lock, nothing written. What looks wrong, a torn tail too, counts only if a
-/// second reading shows exactly the same, since a writer may be at work.
+/// Opens for reading: no lock, nothing written.
 pub(super) fn open_read_only(dir: &Path, options: Options) -> Result<Arc<Core>> {
+    let vfs = Arc::clone(&options.vfs);
+    read_until_sound(&*vfs, dir, |image| read_core(dir, &options, image)).map(Arc::new)
+}
+
+/// Reads a store beside its writer and makes something of what was read. What looks wrong, a torn
+/// tail too, counts only if a second reading shows exactly the same, since the writer may be at
+/// work; and all is read again when a file was gone before it was opened.
+fn read_until_sound<T>(
+    vfs: &dyn Vfs,
+    dir: &Path,
+    mut make: impl FnMut(Image) -> Result<T>,
+) -> Result<T> {
     let (mut seen, mut tails) = (None, None);
     for _ in 0..READ_ATTEMPTS_MAX {
-        match read_image(&*options.vfs, dir) {
-            Ok(image) => {
-                let dropped = image.dropped();
-                if dropped.is_empty() || tails.as_ref() == Some(&dropped) {
-                    return Ok(Arc::new(read_core(dir, options, image)));
-                }
-                tails = Some(dropped);
+        let made = read_image(vfs, dir).and_then(|image| {
+            let dropped = image.dropped();
+            if dropped.is_empty() || tails.as_ref() == Some(&dropped) {
+                return make(image).map(Some);
             }
+            tails = Some(dropped);
+            Ok(None)
+        });
+        match made {
+            Ok(Some(made)) => return Ok(made),
+            Ok(None) | Err(Error::Moved { .. }) => {}
             Err(Error::Corruption(found)) if seen.as_ref() != Some(&found) => seen = Some(found),
             Err(error) => return Err(error),
         }
@@ -135,7 +156,7 @@ fn check_creatable(vfs: &dyn Vfs, dir: &Path, create: bool) -> Result<()> {
 }
 
 /// Creates the directory and makes its name, and those of the ones above it, durable.
-fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+pub(super) fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     let mut made = Vec::new();
     for ancestor in dir.ancestors() {
         if ancestor.as_os_str().is_empty() || vfs.exists(ancestor)? {
@@ -154,6 +175,10 @@ fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
 fn check_free(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     match image::vacancy(vfs, dir)? {
         Vacancy::Free => Ok(()),
+        Vacancy::Unfinished => {
+            let detail = "it holds a checkpoint that was not finished".to_owned();
+            Err(Error::NoStore { path: dir.to_owned(), detail })
+        }
         Vacancy::Taken(name) => {
             let detail = format!("it holds other files ({name}) and no CURRENT");
             Err(Error::NoStore { path: dir.to_owned(), detail })
@@ -198,7 +223,7 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
         last_seqno: SeqNo::ZERO,
     };
     let side = write_side(manifest, writing, lock);
-    Ok(core(options, files, counters, Some(side), memtable, &State::default(), Recovery::created()))
+    core(options, files, counters, Some(side), memtable, &State::default(), Recovery::created())
 }
 
 fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Result<Core> {
@@ -229,7 +254,7 @@ fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Re
         last_seqno: image.last_seqno,
     };
     let side = write_side(manifest, writing, lock);
-    Ok(core(options, files, counters, Some(side), image.memtable, &state, recovery))
+    core(options, files, counters, Some(side), image.memtable, &state, recovery)
 }
 
 /// Goes on in the log that was closed, as if it had not been.
@@ -275,7 +300,7 @@ fn remove_left_over(files: &Files, state: &State, manifest: FileNumber) -> Resul
             FileName::Manifest(number) => {
                 number > manifest || number < manifest && state.lineage.is_none()
             }
-            FileName::CurrentTemp => true,
+            FileName::CurrentTemp | FileName::CheckpointTemp => true,
             FileName::Current | FileName::Lock | FileName::Other => false,
         };
         if left_over {
@@ -293,19 +318,22 @@ fn write_side(manifest: Manifest, writing: Writing, lock: Box<dyn Lock>) -> Writ
         manifest: Mutex::new(manifest),
         poison: Poison::default(),
         background_error: Mutex::new(None),
-        worker: OnceLock::new(),
+        flusher: OnceLock::new(),
+        compactor: OnceLock::new(),
+        compactions: Compactions::default(),
+        throttle: Throttle::default(),
         // Every job makes an edit, so the count of edits is above every job so far.
         next_job: AtomicU64::new(edits.saturating_add(1)),
         _lock: lock,
     }
 }
 
-fn read_core(dir: &Path, options: Options, image: Image) -> Core {
+fn read_core(dir: &Path, options: &Options, image: Image) -> Result<Core> {
     let next = image.next_number();
-    let files = Arc::new(Files::new(&options, dir, image.store.id, next));
+    let files = Arc::new(Files::new(options, dir, image.store.id, next));
     let recovery = Recovery::of(&image, image.is_clean());
     let counters = Arc::new(Counters::default());
-    core(options, files, counters, None, image.memtable, &image.state, recovery)
+    core(options.clone(), files, counters, None, image.memtable, &image.state, recovery)
 }
 
 fn core(
@@ -316,44 +344,76 @@ fn core(
     memtable: Arc<Memtable>,
     state: &State,
     recovery: Recovery,
-) -> Core {
-    let tables = Arc::new(TableSpace {
-        vfs: Arc::clone(&files.vfs),
-        dir: files.dir.clone(),
-        cache: Arc::new(BlockCache::new(options.cache_size)),
-        read_only: writer.is_none(),
-        garbage: Mutex::default(),
-        collector: OnceLock::new(),
-    });
-    let version = Arc::new(Version::from_state(state, &Version::default(), &tables));
+) -> Result<Core> {
+    let tables = Arc::new(TableSpace::new(&options, &files, writer.is_none()));
+    let version = Arc::new(Version::from_state(state, &Version::default(), &tables)?);
     let visible = AtomicU64::new(recovery.last_seqno.0);
-    let view = SuperVersion { memtable, immutables: Vec::new(), version };
-    Core {
+    let upto = writer.is_none().then_some(recovery.last_seqno);
+    let view = SuperVersion { memtable, immutables: Vec::new(), version, upto };
+    tables.budget.share_with_memtables(&view);
+    Ok(Core {
         options,
         files,
         tables,
         counters,
         recovery,
-        lifetime: state.counters,
+        refreshing: Mutex::new(()),
+        lifetime: Mutex::new(state.counters),
         writer,
         superversion: ArcSwap::from_pointee(view),
         tree: Mutex::new(()),
         tree_changed: Condvar::new(),
         visible,
         snapshots: SnapshotList::default(),
+    })
+}
+
+fn opened(recovery: &Recovery) -> Event {
+    Event::Opened {
+        clean: recovery.clean,
+        logs: recovery.logs,
+        replayed_bytes: recovery.replayed_bytes,
+        dropped_tails: recovery.dropped.len() as u64,
     }
 }
 
-fn start_worker(core: &Arc<Core>) {
+fn start_workers(core: &Arc<Core>) {
     let Some(side) = &core.writer else { return };
+    let runtime = &core.files.runtime;
     let weak = Arc::downgrade(core);
-    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.background_step());
-    let worker = core.files.runtime.spawn("beachdb-flush", Priority::Normal, Box::new(step));
-    // Set once, here.
-    let _ = side.worker.set(worker);
+    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.flush_step());
+    let flusher = runtime.spawn("beachdb-flush", Priority::Normal, Box::new(step));
+    let weak = Arc::downgrade(core);
+    let step = move || weak.upgrade().map_or(Step::Idle, |core| core.compaction_step());
+    let compactor = runtime.spawn("beachdb-compact", Priority::Idle, Box::new(step));
+    // Each is set once, here.
+    let _ = core.tables.collector.set(Arc::downgrade(&compactor));
+    let _ = side.flusher.set(flusher);
+    let _ = side.compactor.set(compactor);
 }
 
 impl Core {
+    /// Moves a read-only handle to what the store holds now. A writing handle is always there.
+    pub(super) fn refresh(&self) -> Result<()> {
+        if self.writer.is_some() {
+            return Ok(());
+        }
+        let dir = self.files.dir.clone();
+        let _one_at_a_time = self.refreshing.lock();
+        read_until_sound(&*self.files.vfs, &dir, |image| {
+            if image.store.id != self.files.store {
+                let detail = "another store has taken its place".to_owned();
+                return Err(Error::NoStore { path: dir.clone(), detail });
+            }
+            let previous = Arc::clone(&self.superversion.load().version);
+            let version = Arc::new(Version::from_state(&image.state, &previous, &self.tables)?);
+            let (memtable, upto) = (image.memtable, Some(image.last_seqno));
+            *self.lifetime.lock() = image.state.counters;
+            self.replace_view(|_| SuperVersion { memtable, immutables: Vec::new(), version, upto });
+            Ok(())
+        })
+    }
+
     /// Whether the next opening would have too much to replay, so that closing should flush.
     fn should_flush(&self, side: &WriteSide) -> bool {
         let logs = side.writing.lock().memtable_logs.len();
@@ -387,9 +447,17 @@ impl Core {
     fn close_flushed(&self, side: &WriteSide) -> Result<()> {
         if self.should_flush(side) {
             self.flush()?;
+            self.settle_small(side)?;
         }
         self.sync()?;
         self.finish(side)
+    }
+
+    /// Does what is due while it is little: a loop of short processes would otherwise leave tables and
+    /// nobody to merge them.
+    fn settle_small(&self, side: &WriteSide) -> Result<()> {
+        let debt = self.debt(&self.superversion.load().version);
+        if debt.bytes > SETTLE_BYTES_MAX { Ok(()) } else { self.wait_for_compactions_of(side) }
     }
 
     /// Closes without a sync: what was promised is kept, buffered data stays buffered.
@@ -402,9 +470,13 @@ impl Core {
 
     /// Lets the worker come to rest and says in the log that it was closed.
     fn finish(&self, side: &WriteSide) -> Result<()> {
-        if let Some(worker) = side.worker.get() {
-            worker.stop();
+        side.compactions.close();
+        for worker in [&side.compactor, &side.flusher] {
+            if let Some(worker) = worker.get() {
+                worker.stop();
+            }
         }
+        self.tables.collect_garbage();
         let mut writing = side.writing.lock();
         side.poison.check()?;
         if let Some(error) = side.background_error.lock().clone() {

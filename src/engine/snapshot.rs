@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::ops::RangeBounds;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use super::core::Core;
+use super::core::{Core, find_value};
+use super::cursor::Cursor;
 use super::iter::{Bounds, Iter};
+use super::superversion::SuperVersion;
 use super::value::Value;
 use crate::error::Result;
 use crate::types::SeqNo;
@@ -22,9 +23,9 @@ pub(super) struct SnapshotList {
 impl SnapshotList {
     /// Pins the visible sequence number. It is read with the list locked, so that whoever reads the
     /// list afterwards sees either the pin or a visible number at or below it.
-    fn pin(&self, visible: &AtomicU64) -> SeqNo {
+    fn pin(&self, visible: impl FnOnce() -> SeqNo) -> SeqNo {
         let mut pinned = self.pinned.lock();
-        let seqno = SeqNo(visible.load(Ordering::Acquire));
+        let seqno = visible();
         *pinned.entry(seqno).or_default() += 1;
         seqno
     }
@@ -37,6 +38,11 @@ impl SnapshotList {
                 pinned.remove(&seqno);
             }
         }
+    }
+
+    /// The pinned sequence numbers, ascending.
+    pub(super) fn seqnos(&self) -> Vec<SeqNo> {
+        self.pinned.lock().keys().copied().collect()
     }
 
     /// How many snapshots are held, and the oldest.
@@ -53,12 +59,16 @@ impl SnapshotList {
 pub struct Snapshot {
     core: Arc<Core>,
     seqno: SeqNo,
+    /// In a read-only handle, what it looks at: the writer's compactions know nothing of this pin.
+    view: Option<Arc<SuperVersion>>,
 }
 
 impl Snapshot {
     pub(super) fn new(core: &Arc<Core>) -> Snapshot {
-        let seqno = core.snapshots.pin(&core.visible);
-        Snapshot { core: Arc::clone(core), seqno }
+        let view = core.writer.is_none().then(|| core.superversion.load_full());
+        let upto = view.as_ref().and_then(|view| view.upto);
+        let seqno = core.snapshots.pin(|| upto.unwrap_or_else(|| core.visible_seqno()));
+        Snapshot { core: Arc::clone(core), seqno, view }
     }
 
     /// The last operation it sees.
@@ -72,7 +82,25 @@ impl Snapshot {
     /// # Errors
     /// As [`super::Db::get`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
-        self.core.get(key.as_ref(), Some(self.seqno))
+        match &self.view {
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| found.pinned()),
+            None => self.core.get(key.as_ref(), Some(self.seqno)),
+        }
+    }
+
+    /// What `read` makes of the value of `key` at this snapshot, or none.
+    ///
+    /// # Errors
+    /// As [`super::Db::get_with`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        match &self.view {
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| read(found.bytes())),
+            None => self.core.get_with(key.as_ref(), Some(self.seqno), read),
+        }
     }
 
     /// The values of `keys` at this snapshot, in their order.
@@ -104,10 +132,35 @@ impl Snapshot {
         self.iter_within(Bounds::prefix(prefix.as_ref()))
     }
 
+    /// A cursor over every pair; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor_of(Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        self.cursor_of(Bounds::range(range))
+    }
+
     fn iter_within(&self, bounds: Bounds) -> Iter {
         // The iterator pins the files as they are now, with every version this snapshot sees, so it
         // may outlive it.
-        Iter::new(&self.core, Some(self.seqno), bounds)
+        let (view, seqno) = self.moment();
+        Iter::of(&self.core, view, seqno, bounds)
+    }
+
+    fn cursor_of(&self, bounds: Bounds) -> Cursor {
+        let (view, seqno) = self.moment();
+        Cursor::of(&self.core, &view, seqno, bounds)
+    }
+
+    fn moment(&self) -> (Arc<SuperVersion>, SeqNo) {
+        match &self.view {
+            Some(view) => (Arc::clone(view), self.seqno),
+            None => self.core.read_moment(Some(self.seqno)),
+        }
     }
 }
 

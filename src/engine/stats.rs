@@ -2,7 +2,9 @@
 
 use super::core::Core;
 use super::files::FIRST_FRAME;
+use crate::error::Result;
 use crate::format::edit;
+use crate::format::key::Trailer;
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// The tables of one level, added up.
@@ -19,6 +21,74 @@ pub struct LevelStats {
     pub tombstones: u64,
     /// Bytes of keys and values before compression.
     pub raw_bytes: u64,
+}
+
+/// How often something took how long, in microseconds, to about one in a hundred.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Times {
+    /// Half of them took no longer.
+    pub p50_us: u64,
+    /// 99 of 100.
+    pub p99_us: u64,
+    /// The longest.
+    pub max_us: u64,
+}
+
+/// Waits of writers: how often, and microseconds in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StallStats {
+    /// Delays under a millisecond because compaction is behind.
+    pub debt: (u64, u64),
+    /// Delays under a millisecond because memtables wait for their flush.
+    pub memory: (u64, u64),
+    /// Waits for a flush because no more memtables may be held.
+    pub stop: (u64, u64),
+}
+
+/// Where a store's memory goes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// What all of the below is to stay within.
+    pub budget: u64,
+    /// Memory of the memtable and of those that wait to be flushed.
+    pub memtable_bytes: u64,
+    /// Table blocks kept.
+    pub block_cache_bytes: u64,
+    /// What they may take at most, as things are.
+    pub block_cache_capacity: u64,
+    /// Indexes of open tables.
+    pub index_bytes: u64,
+    /// Filters of open tables.
+    pub filter_bytes: u64,
+    /// Open tables.
+    pub open_tables: u64,
+}
+
+/// What reads of tables have cost since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadStats {
+    /// Point reads that asked a table's filter.
+    pub filter_checked: u64,
+    /// Of those, the ones that the filter answered.
+    pub filter_negative: u64,
+    /// Of those, the ones that the filter let pass though the key was not there.
+    pub filter_false_positive: u64,
+    /// Data blocks found in the cache.
+    pub cache_hits: u64,
+    /// Data blocks that were not.
+    pub cache_misses: u64,
+    /// Data blocks that came into the cache.
+    pub cache_inserted: u64,
+    /// Data blocks that left it for want of space.
+    pub cache_evicted: u64,
+    /// Data blocks read from files.
+    pub blocks_read: u64,
+    /// Their bytes in the files.
+    pub block_bytes_read: u64,
 }
 
 /// The figures of a store at one moment.
@@ -41,6 +111,10 @@ pub struct Stats {
     pub manifest: Option<(FileNumber, u64)>,
     /// Bytes of table blocks kept in memory.
     pub cache_bytes: u64,
+    /// Where the memory goes.
+    pub memory: MemoryStats,
+    /// What reads of tables have cost.
+    pub reads: ReadStats,
     /// Operations written through this handle.
     pub writes: u64,
     /// Bytes appended to logs by this handle.
@@ -51,6 +125,26 @@ pub struct Stats {
     pub sync_us: u64,
     /// Memtables flushed by this handle.
     pub flushes: u64,
+    /// How long they took, microseconds.
+    pub sync_times: Times,
+    /// Compactions run by this handle; moves are not among them.
+    pub compactions: u64,
+    /// Tables that went to another level as they were.
+    pub moves: u64,
+    /// Bytes of tables that compactions of this handle read.
+    pub compacted_bytes_in: u64,
+    /// Bytes of tables that they wrote.
+    pub compacted_bytes_out: u64,
+    /// Versions that they dropped because a newer one hides them from every reader.
+    pub dropped_shadowed: u64,
+    /// Tombstones that they dropped because nothing older was left.
+    pub dropped_tombstones: u64,
+    /// Blocks that they copied as they were.
+    pub blocks_copied: u64,
+    /// Bytes that compactions have to read until nothing is due.
+    pub debt_bytes: u64,
+    /// Waits of writers, by reason.
+    pub stalls: StallStats,
     /// Totals over the store's life, as of its last edit: what is only in the logs is not in them.
     pub lifetime: edit::Counters,
     /// Background jobs that failed in this handle.
@@ -67,23 +161,35 @@ impl Core {
     pub(super) fn stats(&self) -> Stats {
         let view = self.superversion.load();
         let mut stats = Stats {
-            last_seqno: self.visible_seqno(),
+            last_seqno: self.seqno_of(&view),
             immutable_memtables: view.immutables.len() as u64,
-            cache_bytes: self.tables.cache.size(),
+            cache_bytes: self.tables.budget.cache.size(),
+            reads: self.tables.budget.reads(),
             writes: self.counters.writes.get(),
             wal_bytes: self.counters.wal_bytes.get(),
             syncs: self.counters.syncs.get(),
             sync_us: self.counters.sync_us.get(),
             flushes: self.counters.flushes.get(),
+            sync_times: self.counters.sync_times(),
+            compactions: self.counters.compactions.get(),
+            moves: self.counters.moves.get(),
+            compacted_bytes_in: self.counters.compacted_bytes_in.get(),
+            compacted_bytes_out: self.counters.compacted_bytes_out.get(),
+            dropped_shadowed: self.counters.dropped_shadowed.get(),
+            dropped_tombstones: self.counters.dropped_tombstones.get(),
+            blocks_copied: self.counters.blocks_copied.get(),
+            debt_bytes: self.debt(&view.version).bytes,
             background_errors: self.counters.background_errors.get(),
-            lifetime: self.lifetime,
+            lifetime: *self.lifetime.lock(),
             ..Stats::default()
         };
-        let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
-        for memtable in std::iter::once(&view.memtable).chain(immutables) {
+        let mut memtables = 0;
+        for memtable in view.memtables() {
+            memtables += memtable.allocated_bytes();
             stats.memtable_entries += memtable.entries();
             stats.memtable_bytes += memtable.size_bytes();
         }
+        stats.memory = self.tables.budget.memory(memtables);
         for (level, tables) in stats.levels.iter_mut().zip(&view.version.levels) {
             for table in tables {
                 level.tables += 1;
@@ -103,6 +209,7 @@ impl Core {
         let Some(side) = &self.writer else { return };
         stats.background_error =
             side.background_error.lock().as_ref().map(|error| error.to_string());
+        stats.stalls = side.throttle.stats();
         let manifest = side.manifest.lock();
         let logs = manifest.state().logs.values();
         stats.logs = Some((
@@ -111,5 +218,38 @@ impl Core {
         ));
         stats.manifest = Some(manifest.position());
         stats.lifetime = manifest.state().counters;
+    }
+}
+
+impl Core {
+    /// Bytes of data blocks that may hold keys from `from` up to, not including, `to`.
+    pub(super) fn approximate_size(&self, from: Option<&[u8]>, to: Option<&[u8]>) -> Result<u64> {
+        let view = self.superversion.load_full();
+        let mut size = 0;
+        for file in view.version.levels.iter().flatten() {
+            let (smallest, largest) = (&file.meta.smallest.user, &file.meta.largest.user);
+            let begins = from.is_none_or(|from| from <= smallest.as_slice());
+            let ends = to.is_none_or(|to| largest.as_slice() < to);
+            if begins && ends {
+                size += file.meta.size;
+                continue;
+            }
+            if from.is_some_and(|from| largest.as_slice() < from)
+                || to.is_some_and(|to| smallest.as_slice() >= to)
+            {
+                continue;
+            }
+            let table = file.table()?;
+            let index = table.index();
+            let first = from.map_or(0, |from| index.find(from, Trailer::FIRST));
+            let last = to.map_or(index.count(), |to| index.find(to, Trailer::FIRST) + 1);
+            let end = |position: usize| match position.checked_sub(1) {
+                Some(before) => index.handle(before).end().unwrap_or(u64::MAX),
+                None => 0,
+            };
+            let last = last.min(index.count());
+            size += end(last).saturating_sub(end(first.min(last)));
+        }
+        Ok(size)
     }
 }

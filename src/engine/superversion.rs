@@ -23,4 +23,14 @@ pub(super) struct SuperVersion {
     /// Newest first.
     pub(super) immutables: Vec<Arc<Immutable>>,
     pub(super) version: Arc<Version>,
+    /// In a read-only handle, the moment it shows; a writing one shows what is visible.
+    pub(super) upto: Option<SeqNo>,
+}
+
+impl SuperVersion {
+    /// All memtables, newest first.
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        let immutables = self.immutables.iter().map(|immutable| &immutable.memtable);
+        std::iter::once(&self.memtable).chain(immutables)
+    }
 }

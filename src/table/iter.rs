@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::cache::CachedBlock;
 use super::reader::{BlockValue, Table};
 use crate::error::Result;
 use crate::format::block::Block;
@@ -14,7 +15,7 @@ pub struct TableIter {
     /// Whether the cache shall keep the blocks it reads.
     keep: bool,
     /// The data block it is in, none if it is at no entry, and where that stands in the index.
-    block: Option<Arc<Block>>,
+    block: Option<Arc<CachedBlock>>,
     position: usize,
     /// The entry within the block, and its user key: the block's prefix stays in place while
     /// suffixes come and go.

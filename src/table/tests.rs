@@ -376,14 +376,14 @@ fn the_cache_saves_reads() {
     while iter.valid() {
         iter.next().unwrap();
     }
-    assert_eq!((stats.blocks_read.load(Ordering::Relaxed), cache.size()), (blocks, 0));
+    assert_eq!((stats.get(Count::BlockRead), cache.size()), (blocks, 0));
     let reads = || vfs.0.reads.load(Ordering::Relaxed);
     assert_eq!(scan(&table).unwrap(), model);
     let before = reads();
     assert_eq!(scan(&table).unwrap(), model);
     assert_eq!(get(&table, b"user0042", SeqNo(99)).unwrap().unwrap().1, b"value 42");
     assert_eq!(reads(), before);
-    assert_eq!(stats.cache_hits.load(Ordering::Relaxed), blocks + 1);
+    assert_eq!(stats.get(Count::CacheHit), blocks + 1);
 }
 
 /// The filter keeps reads of absent keys away from the blocks; those that it lets pass are counted
@@ -397,14 +397,14 @@ fn the_filter_saves_reads() {
     for i in 0..2000 {
         assert_eq!(get(&table, format!("user{i:04}x").as_bytes(), SeqNo(99)).unwrap(), None);
     }
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (negative, positive) = (count(&stats.filter_negative), count(&stats.filter_false_positive));
-    assert_eq!((count(&stats.filter_checked), negative + positive), (2000, 2000));
+    let negative = stats.get(Count::FilterNegative);
+    let positive = stats.get(Count::FilterFalsePositive);
+    assert_eq!((stats.get(Count::FilterPassed), negative + positive), (positive, 2000));
     assert!(positive < 40, "{positive}");
     for i in 0..2000 {
         assert_eq!(get(&table, format!("user{i:04}").as_bytes(), SeqNo(0)).unwrap(), None);
     }
-    assert_eq!(count(&stats.filter_false_positive), positive);
+    assert_eq!(stats.get(Count::FilterFalsePositive), positive);
 }
 
 /// A value larger than the target has a block to itself, and small entries around it do not grow

@@ -1,14 +1,14 @@
-//! `flush`, `lsm`, `stats`.
+//! `flush`, `checkpoint`, `lsm`, `stats`.
 
 use super::session;
-use crate::cli::args::Args;
+use crate::cli::args::{Args, CheckpointArgs};
 use crate::cli::output::{Object, Table, size};
 use crate::cli::{Out, Outcome, Status};
 use crate::{Db, Level, LevelStats, Stats};
 
 mod amplification;
 
-use amplification::Amplification;
+pub(super) use amplification::Amplification;
 
 /// Writes what is in memory and in the log into a table.
 pub(super) fn flush(args: &Args, out: &mut Out) -> Outcome {
@@ -17,6 +17,28 @@ pub(super) fn flush(args: &Args, out: &mut Out) -> Outcome {
     let tables = db.tables().len() as u64;
     session::close(db, false)?;
     out.summary(Object::summary().number("tables", tables))?;
+    Ok(Status::Done)
+}
+
+/// Makes a store of its own of this moment. From a handle that reads: it works beside a writer.
+pub(super) fn checkpoint(args: &Args, wanted: &CheckpointArgs, out: &mut Out) -> Outcome {
+    let made = session::read(args, out, |db| db.checkpoint(&wanted.out))?;
+    out.hint(format_args!(
+        "{} holds {} tables of {}, {} of them shared with {}",
+        wanted.out.display(),
+        made.tables,
+        size(made.table_bytes),
+        made.linked,
+        args.store.dir()?.display(),
+    ));
+    out.summary(
+        Object::summary()
+            .text("store", &made.store.to_string())
+            .number("seq", made.last_seqno.0)
+            .number("tables", made.tables)
+            .number("linked", made.linked)
+            .number("bytes", made.table_bytes),
+    )?;
     Ok(Status::Done)
 }
 

@@ -1,6 +1,7 @@
 //! The verbs of `beach`, a file a group.
 
 mod admin;
+mod bench;
 mod bulk;
 mod kv;
 mod meta;
@@ -27,8 +28,10 @@ pub fn run(args: &Args, out: &mut Out) -> Outcome {
         Verb::Load(wanted) => bulk::load(args, wanted, out),
         Verb::Dump(wanted) => bulk::dump(args, wanted, out),
         Verb::Flush => admin::flush(args, out),
+        Verb::Checkpoint(wanted) => admin::checkpoint(args, wanted, out),
         Verb::Lsm => admin::lsm(args, out),
         Verb::Stats => admin::stats(args, out),
+        Verb::Bench(wanted) => bench::bench(args, wanted, out),
         Verb::Tour(wanted) => tour::tour(args, wanted, out),
         Verb::Completions(wanted) => meta::completions(wanted, out),
         Verb::Man(wanted) => meta::man(wanted, out),

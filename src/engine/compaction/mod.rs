@@ -11,16 +11,29 @@
 //!   key when they leave L0: what stays above is newer than what goes down.
 //! - A crash at any point leaves the tree before the edit or after it.
 
+pub(super) mod job;
+pub(super) mod pick;
+pub mod run;
+
 mod cuts;
 mod drops;
 mod merge;
-pub(super) mod pick;
-pub mod run;
+
+mod fifo;
+mod hybrid;
+mod leveled;
+mod range;
+mod slice;
+mod tiered;
+mod tombstones;
+
+#[cfg(test)]
+mod picking;
 
 use std::fmt;
 
 use crate::format::table::TableMeta;
-use crate::types::{FileNumber, Level};
+use crate::types::{FileNumber, Level, SeqNo};
 
 /// How the tree is kept in shape. Not on disk: each opening may choose anew.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -57,6 +70,12 @@ pub(super) struct Limits {
     pub(super) memtable_size: u64,
     /// Bytes that an output table should have.
     pub(super) table_size: u64,
+    /// The oldest snapshot that somebody holds; [`SeqNo::MAX`](crate::types::SeqNo::MAX) without one.
+    pub(super) oldest_snapshot: SeqNo,
+    /// No flush waits and none is near: time for what need not be done while writes go on.
+    ///
+    /// Who cannot tell says yes, and pays with more rewriting while a store is small.
+    pub(super) idle: bool,
 }
 
 /// One piece of work for the tree.
@@ -70,9 +89,10 @@ pub(super) struct Job {
     pub(super) output: Level,
 }
 
-/// What is done with the inputs.
+/// What a compaction does with the tables it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+#[non_exhaustive]
+pub enum Action {
     /// They are merged into new tables.
     Merge,
     /// They go to the output level as they are.

@@ -27,7 +27,7 @@ use crate::types::{SeqNo, ValueKind};
 pub use super::drops::Older;
 
 /// Bytes of input between two pauses.
-const PAUSE_SIZE: u64 = 256 << 10;
+pub(super) const PAUSE_SIZE: u64 = 256 << 10;
 
 /// What is to be merged.
 pub struct Plan<'a> {

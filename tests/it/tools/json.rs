@@ -15,6 +15,8 @@ fn kinds(objects: &[Value]) -> Vec<&str> {
 fn every_verb_prints_objects_and_a_summary() {
     let place = Place::new();
     let apply = [operation("a", "1"), operation("b", "2"), operation("c", "3")].concat();
+    let copy = place.path("copy");
+    let copy = copy.to_str().expect("text");
     let run = |words: &[&str], input: &str, code: i32, expected: &[&str]| {
         let line: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
         let objects = place.feed(&line, input).expect(code).objects();
@@ -34,10 +36,12 @@ fn every_verb_prints_objects_and_a_summary() {
     assert_eq!(count[0]["records"], 3);
     run(&["lsm"], "", 0, &["summary"]);
     run(&["flush"], "", 0, &["summary"]);
+    run(&["checkpoint", copy], "", 0, &["summary"]);
     run(&["lsm"], "", 0, &["table", "summary"]);
     run(&["stats"], "", 0, &["summary"]);
     run(&["dump"], "", 0, &["dump", "entry", "entry", "entry", "summary"]);
     run(&["load", "-"], "x\ty\n", 0, &["summary"]);
+    run(&["load", "--sorted", "-"], "x\ty\n", 0, &["summary"]);
     run(&["load", "--lenient", "-"], "x\ty\nz\n", 6, &["skipped", "summary"]);
     run(&["man"], "", 0, &["page", "summary"]);
     run(&["completions", "bash"], "", 0, &["page", "summary"]);
@@ -110,10 +114,17 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         run(&[verb], "");
     }
     run(&["del", "a"], "");
+    run(&["checkpoint", place.path("copy").to_str().expect("text")], "");
     run(&["completions", "bash"], "");
     let tour = super::Ran::of(super::bare().args(["tour", "--json"])).expect(0);
     let tables = |field: &Field| field.0 == "tour" && field.1 == "table";
     seen.extend(fields("tour", &tour.objects()).into_iter().filter(|field| !tables(field)));
+
+    let mut bench = ["bench", "fillseq", "stats", "--num", "500", "--json"].to_vec();
+    let first = super::Ran::of(super::bare().args(&bench)).expect(0);
+    let file = place.file("before", &first.out);
+    bench.extend(["--compare", file.to_str().expect("a path in UTF-8"), "--memtable", "9k"]);
+    seen.extend(fields("bench", &super::Ran::of(super::bare().args(&bench)).expect(0).objects()));
 
     let documented = documented();
     let lost: Vec<_> = seen.difference(&documented).collect();

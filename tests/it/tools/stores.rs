@@ -31,7 +31,7 @@ fn the_store_is_named_by_option_or_variable() {
 }
 
 /// Every verb that reads, and those that write but do not create.
-const NEVER_CREATE: [&[&str]; 9] = [
+const NEVER_CREATE: [&[&str]; 10] = [
     &["get", "k"],
     &["scan"],
     &["scan", "--count"],
@@ -40,6 +40,7 @@ const NEVER_CREATE: [&[&str]; 9] = [
     &["stats"],
     &["del", "k"],
     &["flush"],
+    &["checkpoint", "/no/such/place"],
     &["get", "k", "--json"],
 ];
 

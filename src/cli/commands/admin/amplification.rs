@@ -4,19 +4,19 @@ use crate::cli::output::Object;
 use crate::{Db, Level, Stats};
 
 /// The three amplifications of a store at one moment.
-pub(super) struct Amplification {
+pub(in crate::cli::commands) struct Amplification {
     /// Tables that one `get` may have to look into: all of L0, one of each level below.
-    pub(super) read: u64,
+    pub(in crate::cli::commands) read: u64,
     /// Bytes of tables written in the store's life for each byte of keys and values flushed. The
     /// log, which every byte goes through once, is not in it.
-    pub(super) write: Option<f64>,
+    pub(in crate::cli::commands) write: Option<f64>,
     /// Bytes of tables for each byte of the largest sorted run: what it would be if every entry of
     /// the others were an older version. Without deletes it is not more than that.
-    pub(super) space_max: Option<f64>,
+    pub(in crate::cli::commands) space_max: Option<f64>,
 }
 
 impl Amplification {
-    pub(super) fn of(db: &Db, stats: &Stats) -> Amplification {
+    pub(in crate::cli::commands) fn of(db: &Db, stats: &Stats) -> Amplification {
         let [level0, below @ ..] = &stats.levels;
         let total: u64 = stats.levels.iter().map(|level| level.bytes).sum();
         let life = &stats.lifetime;
@@ -29,7 +29,7 @@ impl Amplification {
     }
 
     /// The figures as a summary has them; null where nothing was flushed yet.
-    pub(super) fn add_to(&self, summary: Object) -> Object {
+    pub(in crate::cli::commands) fn add_to(&self, summary: Object) -> Object {
         let [write, space] = [self.write, self.space_max].map(|ratio| ratio.map(rounded));
         summary
             .number("read_amplification", self.read)
@@ -38,7 +38,7 @@ impl Amplification {
     }
 
     /// Names and texts for a table.
-    pub(super) fn shown(&self) -> [(&'static str, String); 3] {
+    pub(in crate::cli::commands) fn shown(&self) -> [(&'static str, String); 3] {
         let text = |ratio: Option<f64>| ratio.map_or("-".to_owned(), |it| format!("{it:.2}"));
         [
             ("read_amplification", self.read.to_string()),

@@ -1,0 +1,168 @@
+//! Slowing writers down before the tree gets out of shape.
+//!
+//! The *pressure* says how far the store is from where writing would have to stop: 0 as long as half
+//! the limit is free, then rising in proportion to the debt. A writer pays for each byte by the
+//! pressure, in delays under a millisecond; so writing settles at the rate at which compaction keeps
+//! up, and never stops. Only memory stops it: when as many memtables wait as may be held, a writer
+//! waits for the flush.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::compaction::Debt;
+use super::compaction::pick;
+use super::core::Core;
+use super::counters::Counter;
+use super::events::Event;
+use super::stats::StallStats;
+use super::version::Version;
+use crate::runtime::Runtime;
+
+/// Full pressure, in parts.
+const FULL: u64 = 1000;
+
+/// Nanoseconds that a byte costs under full pressure: two megabytes a second.
+const NS_PER_BYTE: u64 = 500;
+
+/// What is owed is paid when it is worth a sleep, and in pieces.
+const SLEEP_US_MIN: u64 = 200;
+const SLEEP_US_MAX: u64 = 900;
+
+/// What writers have to wait for.
+#[derive(Debug, Default)]
+pub(super) struct Throttle {
+    /// By the debt of compaction and by memtables that wait, in parts of [`FULL`].
+    debt: AtomicU64,
+    memory: AtomicU64,
+    /// Delays that were not worth a sleep yet.
+    owed_ns: AtomicU64,
+    pub(super) stalls: Stalls,
+}
+
+/// Every wait of a writer, by its reason.
+#[derive(Debug, Default)]
+pub(super) struct Stalls {
+    pub(super) debt_count: Counter,
+    pub(super) debt_us: Counter,
+    pub(super) memory_count: Counter,
+    pub(super) memory_us: Counter,
+    /// Waits for a flush because no more memtables may be held.
+    pub(super) stop_count: Counter,
+    pub(super) stop_us: Counter,
+}
+
+impl Throttle {
+    /// Takes `part` of `limit` as the debt; half of it is free.
+    pub(super) fn set_debt(&self, part: u64, limit: u64) {
+        self.debt.store(pressure(part, limit), Ordering::Relaxed);
+    }
+
+    /// Takes `part` of `limit` bytes as waiting in memory; half of it is free.
+    pub(super) fn set_memory(&self, part: u64, limit: u64) {
+        self.memory.store(pressure(part, limit), Ordering::Relaxed);
+    }
+
+    pub(super) fn stats(&self) -> StallStats {
+        let stalls = &self.stalls;
+        StallStats {
+            debt: (stalls.debt_count.get(), stalls.debt_us.get()),
+            memory: (stalls.memory_count.get(), stalls.memory_us.get()),
+            stop: (stalls.stop_count.get(), stalls.stop_us.get()),
+        }
+    }
+
+    fn is_slowing(&self) -> bool {
+        self.debt.load(Ordering::Relaxed).max(self.memory.load(Ordering::Relaxed)) > 0
+    }
+
+    /// Lets the writer of `bytes` wait as the pressure says; one writer at a time comes here.
+    pub(super) fn delay(&self, runtime: &dyn Runtime, bytes: u64) {
+        let (debt, memory) =
+            (self.debt.load(Ordering::Relaxed), self.memory.load(Ordering::Relaxed));
+        let pressure = debt.max(memory);
+        if pressure == 0 {
+            return;
+        }
+        let cost = bytes.saturating_mul(NS_PER_BYTE) / FULL * pressure;
+        let owed = self.owed_ns.load(Ordering::Relaxed).saturating_add(cost);
+        let us = (owed / 1000).min(SLEEP_US_MAX);
+        if us < SLEEP_US_MIN {
+            self.owed_ns.store(owed, Ordering::Relaxed);
+            return;
+        }
+        let started = runtime.monotonic_us();
+        runtime.sleep_us(us);
+        let slept = runtime.monotonic_us().saturating_sub(started).max(us);
+        // A sleep is longer than asked for; what was paid too much counts towards the next. What a
+        // huge batch owes beyond one sleep is forgotten: delays stay short.
+        let left = owed.saturating_sub(slept * 1000).min(SLEEP_US_MAX * 1000);
+        self.owed_ns.store(left, Ordering::Relaxed);
+        let (count, total) = match debt >= memory {
+            true => (&self.stalls.debt_count, &self.stalls.debt_us),
+            false => (&self.stalls.memory_count, &self.stalls.memory_us),
+        };
+        count.add(1);
+        total.add(slept);
+    }
+}
+
+fn pressure(part: u64, limit: u64) -> u64 {
+    let free = limit / 2;
+    let over = part.saturating_sub(free).min(limit - free);
+    // Not zero as soon as there is something over.
+    (over * FULL).div_ceil((limit - free).max(1))
+}
+
+impl Core {
+    /// How much work the tree waits for.
+    pub(super) fn debt(&self, version: &Version) -> Debt {
+        pick::debt(self.options.strategy, &version.shape(), &self.limits())
+    }
+
+    /// Works the pressure out anew: after each change of the tree, and as a job gets on.
+    pub(super) fn update_pressure(&self) {
+        let Some(side) = &self.writer else { return };
+        let view = self.superversion.load();
+        let debt = self.debt(&view.version);
+        let left = debt.bytes.saturating_sub(side.compactions.progress());
+        let before = side.throttle.is_slowing();
+        side.throttle.set_debt(left, debt.limit);
+        // One memtable that waits is no reason to hurry, a second one is.
+        let waiting = view.immutables.iter().map(|it| it.memtable.size_bytes()).sum();
+        side.throttle.set_memory(waiting, self.options.memtable_size.saturating_mul(7) / 2);
+        let slowed = side.throttle.is_slowing();
+        if slowed != before {
+            self.tell(&Event::Slowed { slowed });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::inline::InlineRuntime;
+
+    /// Half the limit is free; from there it rises evenly and ends at the limit.
+    #[test]
+    fn pressure_begins_at_half_the_limit_and_is_full_at_the_limit() {
+        assert_eq!([0, 499, 500].map(|part| pressure(part, 1000)), [0, 0, 0]);
+        assert_eq!([501, 750, 1000, 5000].map(|part| pressure(part, 1000)), [2, 500, 1000, 1000]);
+        assert_eq!([0, 1].map(|part| pressure(part, 0)), [0, 0]);
+    }
+
+    /// A thousand writes under half pressure: the delays add up to what the bytes cost, each is
+    /// counted under its reason and none is as long as a millisecond.
+    #[test]
+    fn delays_are_short_and_add_up_to_the_price() {
+        let runtime = InlineRuntime::new(1);
+        let throttle = Throttle::default();
+        throttle.delay(&runtime, 1 << 20);
+        assert_eq!(throttle.stalls.debt_count.get(), 0);
+        throttle.set_debt(750, 1000);
+        for _ in 0..1000 {
+            throttle.delay(&runtime, 1000);
+        }
+        let (count, us) = (throttle.stalls.debt_count.get(), throttle.stalls.debt_us.get());
+        assert!(count > 0 && us >= 240_000, "{count} delays, {us} us");
+        assert_eq!(throttle.stalls.memory_count.get(), 0);
+    }
+}
