@@ -12,6 +12,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use beachdb::Result;
 use beachdb::engine::compaction::run::{Merged, Older, Plan, run};
 use beachdb::format::key::Trailer;
 use beachdb::format::names;
@@ -33,7 +34,7 @@ struct Dir<'a> {
 }
 
 impl Dir<'_> {
-    fn writer(&mut self, compression: Compression) -> TableWriter {
+    fn writer(&mut self, compression: Compression) -> Result<TableWriter> {
         self.next += 1;
         let origin = TableOrigin {
             store: StoreId(1),
@@ -45,18 +46,18 @@ impl Dir<'_> {
             inputs: Vec::new(),
             created_ms: 0,
         };
-        let file = self.vfs.create(&self.path.join(names::table(FileNumber(self.next)))).unwrap();
+        let file = self.vfs.create(&self.path.join(names::table(FileNumber(self.next))))?;
         let options = WriterOptions { compression, ..WriterOptions::default() };
-        TableWriter::new(file, options, origin)
+        Ok(TableWriter::new(file, options, origin))
     }
 
-    fn open(&self, meta: &TableMeta) -> Arc<Table> {
+    fn open(&self, meta: &TableMeta) -> Result<Arc<Table>> {
         let path = self.path.join(names::table(meta.number));
-        Arc::new(Table::open(&self.vfs, &path, meta, None).unwrap())
+        Table::open(&self.vfs, &path, meta, None).map(Arc::new)
     }
 
-    fn remove(&self, meta: &TableMeta) {
-        self.vfs.remove(&self.path.join(names::table(meta.number))).unwrap();
+    fn remove(&self, meta: &TableMeta) -> Result<()> {
+        self.vfs.remove(&self.path.join(names::table(meta.number)))
     }
 
     /// Writes the keys as so many tables.
@@ -66,20 +67,20 @@ impl Dir<'_> {
         count: u64,
         spread: Spread,
         form: Compression,
-    ) -> Vec<Arc<Table>> {
-        let mut writers: Vec<_> = (0..count).map(|_| self.writer(form)).collect();
+    ) -> Result<Vec<Arc<Table>>> {
+        let mut writers: Vec<_> = (0..count).map(|_| self.writer(form)).collect::<Result<_>>()?;
         let mut value = [b'v'; 100];
         for (n, key) in (0..).zip(keys) {
             for (i, chunk) in (0..).zip(value[..50].chunks_mut(8)) {
                 chunk.copy_from_slice(&scatter(n * 7 + i).to_le_bytes()[..chunk.len()]);
             }
             let trailer = Trailer::new(SeqNo(n + 1), ValueKind::Put);
-            writers[spread(n, count) as usize].add(key, trailer, &value).unwrap();
+            writers[spread(n, count) as usize].add(key, trailer, &value)?;
         }
-        writers.into_iter().map(|writer| self.open(&writer.finish().unwrap())).collect()
+        writers.into_iter().map(|writer| self.open(&writer.finish()?)).collect()
     }
 
-    fn merge(&mut self, inputs: &[Arc<Table>], form: Compression) -> (Merged, f64) {
+    fn merge(&mut self, inputs: &[Arc<Table>], form: Compression) -> Result<(Merged, f64)> {
         let plan = Plan {
             runs: inputs.iter().map(|table| vec![Arc::clone(table)]).collect(),
             snapshots: &[],
@@ -88,8 +89,8 @@ impl Dir<'_> {
             table_size: 16 << 20,
         };
         let start = cpu_ns();
-        let merged = run(plan, &mut || Ok(self.writer(form)), &mut || Ok(())).unwrap();
-        (merged, (cpu_ns() - start) as f64)
+        let merged = run(plan, &mut || self.writer(form), &mut || Ok(()))?;
+        Ok((merged, (cpu_ns() - start) as f64))
     }
 }
 
@@ -143,14 +144,14 @@ fn median(mut figures: Vec<f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
-fn main() {
+fn main() -> Result<()> {
     // `cargo test` runs this too, without `--bench`: then only to see that it works.
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let measuring = arguments.iter().any(|argument| argument == "--bench");
     let asked = arguments.iter().find_map(|argument| argument.parse().ok());
     let (count, rounds) = if measuring { (400_000, asked.unwrap_or(5)) } else { (2_000, 1) };
 
-    let temporary = tempfile::tempdir().unwrap();
+    let temporary = tempfile::tempdir().expect("a directory for the tables");
     let mut dir = Dir { vfs: OsVfs, path: temporary.path(), next: 0 };
     let keys = [("binary", binary(count)), ("decimal", decimal(count))];
     let spreads: [(&str, Spread); 2] = [("shuffled", shuffled), ("stretches", stretches)];
@@ -160,16 +161,16 @@ fn main() {
         for (spread_name, spread) in spreads {
             for form in [Compression::None, Compression::Lz4] {
                 for ways in [1, 2, 4, 8] {
-                    let inputs = dir.inputs(keys, ways, spread, form);
+                    let inputs = dir.inputs(keys, ways, spread, form)?;
                     let mut times = Vec::new();
                     let mut copied = 0;
                     for _ in 0..rounds {
-                        let (merged, ns) = dir.merge(&inputs, form);
+                        let (merged, ns) = dir.merge(&inputs, form)?;
                         times.push(ns);
                         copied = merged.blocks_copied * 100 / merged.blocks_in;
-                        merged.tables.iter().for_each(|table| dir.remove(table));
+                        merged.tables.iter().try_for_each(|table| dir.remove(table))?;
                     }
-                    inputs.iter().for_each(|table| dir.remove(table.meta()));
+                    inputs.iter().try_for_each(|table| dir.remove(table.meta()))?;
                     let ns = median(times);
                     let (rate, pair) = (raw * 1e3 / ns, ns / count as f64);
                     println!(
@@ -179,4 +180,5 @@ fn main() {
             }
         }
     }
+    Ok(())
 }

@@ -31,7 +31,8 @@ fn scan(table: &Arc<Table>) -> Result<Model> {
 /// Ascending keys with values of these sizes, their bytes half random.
 fn model_of(sizes: impl IntoIterator<Item = usize>) -> Model {
     let entry = |(i, size): (u64, usize)| {
-        let byte = |j: usize| if j % 2 == 0 { (j * j * 31 + i as usize * 7) as u8 } else { 0 };
+        let byte =
+            |j: usize| if j.is_multiple_of(2) { (j * j * 31 + i as usize * 7) as u8 } else { 0 };
         ((format!("key{i:07}").into_bytes(), Reverse(put(i + 1))), (0..size).map(byte).collect())
     };
     (0..).zip(sizes).map(entry).collect()
@@ -136,6 +137,27 @@ fn copied_blocks_stay_near_their_target_size() {
     assert!(copied * 2 > count as u64, "{copied} of {count} copied");
 }
 
+/// Blocks that are much smaller than the target, or much larger, are not kept that way.
+#[test]
+fn blocks_far_from_the_target_size_are_made_anew() {
+    for size in [400, 16_000] {
+        let (vfs, meta) = write(&model_of([90; 1_000]), 99, options(size, Compression::None));
+        let table = open(&vfs, &meta).unwrap();
+        let file = MemFile::new(path());
+        let options = options(2_000, Compression::None);
+        let mut writer = TableWriter::new(Arc::clone(&file) as Arc<dyn File>, options, origin(5));
+        let mut scan = TableScan::new(table);
+        while scan.next_block().unwrap() {
+            let copied = writer.add_block(&scan.stored().unwrap()).unwrap();
+            assert!(!copied || scan.entry().unwrap().0.size() >= 1_000);
+        }
+        let meta = writer.finish().unwrap();
+        let table = open(&OneFile(file), &meta).unwrap();
+        let sizes = (0..table.index().count() - 1).map(|i| table.data_block(i, false).unwrap());
+        assert!(sizes.map(|block| block.size()).all(|size| (1_000..=2_000).contains(&size)));
+    }
+}
+
 /// A byte of the data changed, anywhere: the scan ends with that damage, and not before it.
 #[test]
 fn every_changed_byte_of_the_data_is_found() {
@@ -151,8 +173,8 @@ fn every_changed_byte_of_the_data_is_found() {
                 Err(Error::Corruption(damage)) => {
                     let offset = damage.offset.unwrap();
                     let index = table.index();
-                    let block = (0..index.count()).map(|i| index.handle(i));
-                    let hit = block.filter(|h| h.offset <= at as u64).last().unwrap();
+                    let mut blocks = (0..index.count()).map(|i| index.handle(i));
+                    let hit = blocks.rfind(|h| h.offset <= at as u64).unwrap();
                     assert_eq!(offset, hit.offset, "byte {at}");
                 }
                 other => panic!("byte {at}: {other:?}"),
