@@ -134,18 +134,18 @@ impl Core {
         SeqNo(self.visible.load(Ordering::Acquire))
     }
 
-    /// What an iterator reads: a view, and the snapshot's sequence number or the latest.
-    pub(super) fn moment(&self, snapshot: Option<SeqNo>) -> (Arc<SuperVersion>, SeqNo) {
-        let view = self.superversion.load_full();
-        let seqno = snapshot.unwrap_or_else(|| self.seqno_of(&view));
-        (view, seqno)
-    }
-
     /// The last operation that a read of this view sees. The view is loaded first: it then holds
     /// everything up to the number, or ends at the rotation that came between, which is a moment of
     /// the store's history as well.
     pub(super) fn seqno_of(&self, view: &SuperVersion) -> SeqNo {
         view.upto.unwrap_or_else(|| self.visible_seqno())
+    }
+
+    /// What an iterator reads: a view, and the snapshot's sequence number or the latest.
+    pub(super) fn read_moment(&self, snapshot: Option<SeqNo>) -> (Arc<SuperVersion>, SeqNo) {
+        let view = self.superversion.load_full();
+        let seqno = snapshot.unwrap_or_else(|| self.seqno_of(&view));
+        (view, seqno)
     }
 
     pub(super) fn write_side(&self) -> Result<&WriteSide> {

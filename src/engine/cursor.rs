@@ -58,7 +58,7 @@ enum At {
 
 impl Cursor {
     pub(super) fn new(core: &Arc<Core>, snapshot: Option<SeqNo>, bounds: Bounds) -> Cursor {
-        let (view, seqno) = core.moment(snapshot);
+        let (view, seqno) = core.read_moment(snapshot);
         Cursor::of(core, &view, seqno, bounds)
     }
 

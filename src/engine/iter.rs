@@ -123,7 +123,7 @@ pub struct Iter {
 
 impl Iter {
     pub(super) fn new(core: &Arc<Core>, snapshot: Option<SeqNo>, bounds: Bounds) -> Iter {
-        let (view, seqno) = core.moment(snapshot);
+        let (view, seqno) = core.read_moment(snapshot);
         Iter::of(core, view, seqno, bounds)
     }
 

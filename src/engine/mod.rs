@@ -7,6 +7,7 @@
 //! (`recover`), and goes on.
 
 mod budget;
+mod checkpoint;
 pub mod compaction;
 mod core;
 mod counters;
@@ -15,6 +16,7 @@ mod events;
 mod files;
 mod flush;
 mod image;
+mod ingest;
 mod iter;
 mod judge;
 mod manifest;
@@ -38,9 +40,11 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use checkpoint::Checkpoint;
 pub use compaction::{Action, Cause, Strategy};
 pub use cursor::Cursor;
 pub use events::{Event, Listener};
+pub use ingest::{IngestWriter, TableBuilder};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
@@ -239,6 +243,44 @@ impl Db {
     /// As [`Db::compact`].
     pub fn wait_for_compactions(&self) -> Result<()> {
         self.core.wait_for_compactions()
+    }
+
+    /// Begins an ingest: ascending keys that go into tables without passing the log, and become part
+    /// of the store all at once.
+    ///
+    /// # Errors
+    /// [`crate::Error::ReadOnly`] and [`crate::Error::Poisoned`].
+    pub fn ingest_writer(&self) -> Result<IngestWriter<'_>> {
+        IngestWriter::new(&self.core)
+    }
+
+    /// Takes in tables that [`TableBuilder`] made, all or none, visible at once and durable, and
+    /// returns their sequence number. They may come in any order. Of a key that was there before, what
+    /// the table says counts.
+    ///
+    /// The files are read, checked and copied; they are not needed afterwards.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when two tables overlap; [`crate::Error::NotOurs`] and
+    /// [`crate::Error::Corruption`] about the files, and as [`IngestWriter::commit`].
+    pub fn ingest<P: AsRef<Path>>(&self, files: impl IntoIterator<Item = P>) -> Result<SeqNo> {
+        let files: Vec<_> = files.into_iter().map(|path| path.as_ref().to_owned()).collect();
+        self.core.ingest(&files)
+    }
+
+    /// Makes a checkpoint in `dir`, which must be absent or empty: a store of its own, with an
+    /// identity of its own, that holds what this one holds now, everything acknowledged and not half
+    /// a batch. Durable when it returns.
+    ///
+    /// Tables are shared by hard links where the file system can, and copied elsewhere; writers
+    /// do not wait for that. Works on read-only handles too, and on poisoned ones.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when `dir` holds anything else; [`crate::Error::Io`]. What
+    /// was made is then removed, and where that fails too, or after a crash, the checkpoint can be
+    /// made again in the same place.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.core.checkpoint(dir.as_ref())
     }
 
     /// The store as of now, pinned.

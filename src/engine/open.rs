@@ -156,7 +156,7 @@ fn check_creatable(vfs: &dyn Vfs, dir: &Path, create: bool) -> Result<()> {
 }
 
 /// Creates the directory and makes its name, and those of the ones above it, durable.
-fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+pub(super) fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     let mut made = Vec::new();
     for ancestor in dir.ancestors() {
         if ancestor.as_os_str().is_empty() || vfs.exists(ancestor)? {
@@ -175,6 +175,10 @@ fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
 fn check_free(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     match image::vacancy(vfs, dir)? {
         Vacancy::Free => Ok(()),
+        Vacancy::Unfinished => {
+            let detail = "it holds a checkpoint that was not finished".to_owned();
+            Err(Error::NoStore { path: dir.to_owned(), detail })
+        }
         Vacancy::Taken(name) => {
             let detail = format!("it holds other files ({name}) and no CURRENT");
             Err(Error::NoStore { path: dir.to_owned(), detail })
@@ -296,7 +300,7 @@ fn remove_left_over(files: &Files, state: &State, manifest: FileNumber) -> Resul
             FileName::Manifest(number) => {
                 number > manifest || number < manifest && state.lineage.is_none()
             }
-            FileName::CurrentTemp => true,
+            FileName::CurrentTemp | FileName::CheckpointTemp => true,
             FileName::Current | FileName::Lock | FileName::Other => false,
         };
         if left_over {

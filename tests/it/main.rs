@@ -1,6 +1,7 @@
 //! The integration tests: one binary.
 
 mod api;
+mod checkpoint;
 mod concurrent;
 mod corners;
 mod crash;
@@ -9,6 +10,7 @@ mod damage;
 mod dumps;
 mod faults;
 mod history;
+mod ingest;
 mod model;
 mod scripts;
 mod tidy;

@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::{Compression, Table, TableOrigin, TableWriter, WriterOptions};
+use crate::table::{Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// Bytes of a table after which what was written is synced: one large sync at the end would hold up
@@ -91,6 +91,12 @@ impl Compactions {
     /// What the running job covers.
     pub(in crate::engine) fn running(&self) -> Option<Span> {
         self.state.lock().running.clone()
+    }
+
+    /// Does something while no job begins or ends; it is told what the running one covers. The
+    /// manifest may be held meanwhile, as `act` may need it.
+    pub(in crate::engine) fn standing_still<T>(&self, act: impl FnOnce(Option<&Span>) -> T) -> T {
+        act(self.state.lock().running.as_ref())
     }
 
     /// Makes a running job give up and keeps others from beginning.
@@ -275,10 +281,7 @@ impl Core {
             _ => version.levels.get(below).into_iter().flatten().map(|file| &file.meta).collect(),
         };
         let writer = WriterOptions {
-            compression: match pick::compresses(job.output) {
-                true => self.options.compression,
-                false => Compression::None,
-            },
+            compression: self.options.compression,
             sync_bytes: Some(SYNC_BYTES),
             ..WriterOptions::default()
         };
