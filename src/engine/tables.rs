@@ -116,6 +116,7 @@ impl TableFile {
         Ok(table)
     }
 
+    /// Its file, to be read; where it is pinned, also if its name is gone.
     pub(super) fn open_file(&self) -> Result<Arc<dyn File>> {
         if let Some(file) = &self.pinned {
             return Ok(Arc::clone(file));
