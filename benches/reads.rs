@@ -150,7 +150,7 @@ fn count(pairs: impl Iterator<Item = (u8, u8)>, workload: &Workload) -> u64 {
 
 /// Fills a store in random order and flushes it into so many tables, each over the whole range.
 fn build(dir: &std::path::Path, workload: &Workload, tables: u64) -> Db {
-    let options = Options::new().memtable_size(1 << 40).cache_size(1 << 30);
+    let options = Options::new().memtable_size(1 << 40).memory_size(1 << 42).cache_size(1 << 30);
     let db = options.open(dir).expect("the store opens");
     let mut order: Vec<u64> = (0..workload.pairs).collect();
     order.sort_by_key(|&n| scatter(n ^ 3 << 40));

@@ -45,8 +45,8 @@ pub mod vfs;
 
 pub use engine::{
     Action, Cause, Checkpoint, Cursor, Db, DroppedTail, Durability, Event, IngestWriter, Iter,
-    LevelStats, Listener, Options, Recovery, Snapshot, StallStats, Stats, Strategy, TableBuilder,
-    Times, Value,
+    LevelStats, Listener, MemoryStats, Options, ReadStats, Recovery, Snapshot, StallStats, Stats,
+    Strategy, TableBuilder, Times, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;

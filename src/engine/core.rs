@@ -22,9 +22,10 @@ use super::memtable::{MemValue, MemtableWriter};
 use super::options::Options;
 use super::snapshot::SnapshotList;
 use super::superversion::{Immutable, SuperVersion};
+use super::tables::TableSpace;
 use super::throttle::Throttle;
 use super::value::Value;
-use super::version::{TableSpace, Version};
+use super::version::Version;
 use super::wal::Wal;
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
@@ -175,6 +176,7 @@ impl Core {
     pub(super) fn replace_view(&self, change: impl FnOnce(&SuperVersion) -> SuperVersion) {
         let _tree = self.tree.lock();
         let next = change(&self.superversion.load());
+        self.tables.budget.share_with_memtables(&next);
         self.superversion.store(Arc::new(next));
         self.tree_changed.notify_all();
     }
@@ -307,8 +309,7 @@ fn find<R>(
     seqno: SeqNo,
     judge: &mut impl FnMut(Trailer, Found<'_>) -> Result<R>,
 ) -> Option<Result<R>> {
-    let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
-    for memtable in std::iter::once(&view.memtable).chain(immutables) {
+    for memtable in view.memtables() {
         if let Some((trailer, value)) = memtable.get(key, seqno) {
             return Some(judge(trailer, Found::Memtable(value)));
         }
@@ -329,7 +330,9 @@ fn find_in_tables<R>(
         }
         let hash = *hash.get_or_insert_with(|| filter::hash(key));
         let judge = |trailer, entry: BlockEntry<'_>| judge(trailer, Found::Block(entry));
-        if let Some(judged) = file.table()?.get_with(key, seqno, hash, judge)? {
+        let guard = file.for_one_read()?;
+        let Some(table) = guard.as_ref() else { continue };
+        if let Some(judged) = table.get_with(key, seqno, hash, judge)? {
             return judged.map(Some);
         }
     }

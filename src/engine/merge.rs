@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::memtable::MemtableIter;
 use super::superversion::SuperVersion;
+use super::tables::TableFile;
 use super::tournament::{self, Contender, Tournament};
 use super::value::Value;
-use super::version::TableFile;
 use crate::error::Result;
 use crate::format::key::{self, Trailer};
 use crate::table::TableIter;
@@ -86,7 +86,7 @@ impl Run {
         // Taken out first, so that an error leaves nothing behind; the same table is gone on with.
         let mut table = match self.table.take() {
             Some(table) if self.index == index => table,
-            _ => TableIter::new(Arc::clone(file.table()?)),
+            _ => TableIter::new(file.table()?),
         };
         match target {
             Target::First => table.first(),
@@ -212,9 +212,7 @@ impl Merge {
     /// Everything in a superversion that can be visible now: a memtable that is still empty holds
     /// nothing that is.
     pub(super) fn of(view: &Arc<SuperVersion>) -> Merge {
-        let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
-        let memtables = std::iter::once(&view.memtable).chain(immutables);
-        let memtables = memtables.filter(|memtable| !memtable.is_empty());
+        let memtables = view.memtables().filter(|memtable| !memtable.is_empty());
         let mut sources: Vec<_> = memtables
             .map(|memtable| Source { skip: 0, place: Place::Memtable(memtable.iter()) })
             .collect();

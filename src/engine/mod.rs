@@ -6,6 +6,7 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod budget;
 mod checkpoint;
 pub mod compaction;
 mod core;
@@ -27,6 +28,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tables;
 mod throttle;
 mod tournament;
 mod value;
@@ -47,7 +49,7 @@ pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, StallStats, Stats, Times};
+pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -279,6 +281,16 @@ impl Db {
     /// made again in the same place.
     pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
         self.core.checkpoint(dir.as_ref())
+    }
+
+    /// Makes a running compaction give up, which leaves the tree as it was before that job, and begins
+    /// none any more in this handle. Reads, writes and flushes go on.
+    ///
+    /// For a program that is asked to end while another of its threads is in [`Db::compact`] or
+    /// [`Db::wait_for_compactions`]: those calls return [`crate::Error::Poisoned`], and the store can
+    /// be closed.
+    pub fn stop_compactions(&self) {
+        self.core.stop_compactions();
     }
 
     /// The store as of now, pinned.

@@ -1,136 +1,14 @@
 //! The tables that make up the tree at one moment.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
-
-use parking_lot::Mutex;
+use std::sync::{Arc, OnceLock};
 
 use super::compaction::Shape;
+use super::tables::{TableFile, TableSpace};
 use super::tournament;
-use crate::error::{Error, Result};
-use crate::format::names;
+use crate::error::Result;
 use crate::format::state::State;
-use crate::format::table::TableMeta;
-use crate::runtime::Worker;
-use crate::table::BlockCache;
-use crate::table::Table;
 use crate::types::{FileNumber, Level};
-use crate::vfs::{Access, File, Vfs};
-
-/// What tables need to be opened.
-#[derive(Debug)]
-pub(super) struct TableSpace {
-    pub(super) vfs: Arc<dyn Vfs>,
-    pub(super) dir: PathBuf,
-    pub(super) cache: Arc<BlockCache>,
-    /// Beside a writer a missing table has been moved; otherwise it is lost.
-    pub(super) read_only: bool,
-    /// Tables that no version names any more and nobody reads: their files may go.
-    pub(super) garbage: Mutex<Vec<FileNumber>>,
-    /// Who removes them.
-    pub(super) collector: OnceLock<Weak<dyn Worker>>,
-}
-
-impl TableSpace {
-    /// Removes the files of obsolete tables. One that cannot be removed is left over, and the next
-    /// opening removes it.
-    pub(super) fn collect_garbage(&self) {
-        let garbage = std::mem::take(&mut *self.garbage.lock());
-        for number in garbage {
-            let _ = self.vfs.remove(&self.dir.join(names::table(number)));
-        }
-    }
-}
-
-/// A table of the tree: opened at its first use, kept open as long as a version names it.
-///
-/// Its file is removed when it is obsolete and the last version that names it is gone: iterators and
-/// snapshots' reads hold such versions.
-#[derive(Debug)]
-pub(super) struct TableFile {
-    pub(super) meta: TableMeta,
-    space: Arc<TableSpace>,
-    /// Its file, opened up front where the writer is another process and may remove it.
-    pinned: Option<Arc<dyn File>>,
-    opened: OnceLock<Arc<Table>>,
-    obsolete: AtomicBool,
-}
-
-impl Drop for TableFile {
-    fn drop(&mut self) {
-        if !*self.obsolete.get_mut() {
-            return;
-        }
-        self.space.garbage.lock().push(self.meta.number);
-        // Removing a large file takes long: not for the reader that happened to be the last.
-        if let Some(collector) = self.space.collector.get().and_then(Weak::upgrade) {
-            collector.wake();
-        }
-    }
-}
-
-impl TableFile {
-    /// # Errors
-    /// [`Error::Moved`] when a read-only handle finds that the file is gone.
-    pub(super) fn new(meta: TableMeta, space: Arc<TableSpace>) -> Result<TableFile> {
-        let mut table = TableFile {
-            meta,
-            space,
-            pinned: None,
-            opened: OnceLock::new(),
-            obsolete: AtomicBool::new(false),
-        };
-        if table.space.read_only {
-            table.pinned = match table.open_file() {
-                Ok(file) => Some(file),
-                Err(error @ Error::Moved { .. }) => return Err(error),
-                // Perhaps too many files are open: it is opened when it is read, or fails then.
-                Err(_) => None,
-            };
-        }
-        Ok(table)
-    }
-
-    /// Its file, to be read; where it is pinned, also if its name is gone.
-    pub(super) fn open_file(&self) -> Result<Arc<dyn File>> {
-        if let Some(file) = &self.pinned {
-            return Ok(Arc::clone(file));
-        }
-        let path = self.space.dir.join(names::table(self.meta.number));
-        match self.space.vfs.open(&path, Access::Read) {
-            Err(error) if error.is_not_found() && self.space.read_only => {
-                Err(Error::Moved { path })
-            }
-            Err(error) if error.is_not_found() => {
-                Err(Error::corruption(path, None, "the table is missing"))
-            }
-            opened => opened,
-        }
-    }
-
-    /// The tree no longer has it, and durably so: once nobody reads it, its file may go.
-    pub(super) fn mark_obsolete(&self) {
-        self.obsolete.store(true, Ordering::Release);
-    }
-
-    /// The open table.
-    pub(super) fn table(&self) -> Result<&Arc<Table>> {
-        if let Some(table) = self.opened.get() {
-            return Ok(table);
-        }
-        let cache = Some(Arc::clone(&self.space.cache));
-        let table = Arc::new(Table::open_in(self.open_file()?, &self.meta, cache)?);
-        // Two readers may open it at once; one of the two is kept.
-        Ok(self.opened.get_or_init(|| table))
-    }
-
-    /// Whether `key` lies within its bounds.
-    pub(super) fn covers(&self, key: &[u8]) -> bool {
-        self.meta.smallest.user.as_slice() <= key && key <= self.meta.largest.user.as_slice()
-    }
-}
 
 /// The tree: L0 newest first (its tables may overlap), every other level sorted without overlap.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::table::testing::*;
-use crate::table::{TableStats, TableWriter, WriterOptions};
+use crate::table::{Count, TableStats, TableWriter, WriterOptions};
 use crate::vfs::File;
 
 /// All entries, block by block.
@@ -53,8 +53,8 @@ fn a_scan_reads_many_blocks_at_once() {
         let reads = (vfs.0.reads.load(Ordering::Relaxed) - before) as u64;
         let (blocks, bytes) = (table.index().count() as u64, meta.filter.offset);
         assert!(reads <= 2 * bytes / WINDOW_SIZE + 4, "{reads} reads of {bytes} bytes");
-        assert_eq!(stats.blocks_read.load(Ordering::Relaxed), blocks);
-        assert_eq!(stats.block_bytes_read.load(Ordering::Relaxed), bytes);
+        assert_eq!(stats.get(Count::BlockRead), blocks);
+        assert_eq!(stats.get(Count::BlockBytesRead), bytes);
     }
 }
 
