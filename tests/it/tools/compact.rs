@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -21,11 +22,16 @@ fn noise(seed: u64, length: usize) -> String {
     std::iter::repeat_with(&mut word).take(length / 16).collect()
 }
 
-/// Puts these keys in one batch and flushes them into a table.
-fn table(place: &Place, keys: std::ops::Range<u64>, round: u64, length: usize) {
+/// Puts these keys in one batch, which stays in the log.
+fn put(place: &Place, keys: std::ops::Range<u64>, round: u64, length: usize) {
     let line = |n: u64| operation(&format!("k{n:06}"), &noise(n * 31 + round, length));
     let lines: String = keys.map(line).collect();
     place.feed(&["apply", "--batch", "0", "--no-sync"], lines).expect(0);
+}
+
+/// The same, and flushes them into a table. Small ones stay as they are, until there are many.
+fn table(place: &Place, keys: std::ops::Range<u64>, round: u64, length: usize) {
+    put(place, keys, round, length);
     place.run(["flush"]).expect(0);
 }
 
@@ -163,7 +169,7 @@ fn the_levels_are_drawn() {
 fn a_reader_that_has_begun_keeps_its_tables() {
     let place = Place::new();
     table(&place, 0..4000, 1, 256);
-    table(&place, 0..4000, 2, 256);
+    put(&place, 0..4000, 2, 256);
     let whole = place.run(["scan"]).expect(0);
     // It cannot end: nobody reads the pipe.
     let mut scanning = place.start(&["scan"]);
@@ -209,81 +215,71 @@ fn a_damaged_table_is_named_and_left_alone() {
 }
 
 /// SIGINT and SIGTERM in the middle of a merge, which shows by its output file: the status is the
-/// signal's, the tree is as before (or whole, if the merge was just done), and nothing is left over.
+/// signal's, what was flushed before stays, the inputs stay, and nothing is left over.
 #[test]
 fn a_signal_ends_a_compaction_and_leaves_the_tree_whole() {
     for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
         let place = Place::new();
         table(&place, 0..12_000, 0, 1024);
-        // On a busy machine the compaction may be over before the signal comes; then once more.
-        let mut tries = (1..=10).map(|round| {
-            table(&place, 0..6000, round, 1024);
+        // On a busy machine the merge may be over before the signal comes; then once more.
+        let interrupted = (1..=10).any(|round| {
+            put(&place, 0..6000, round, 1024);
             let (before, pairs) = (live(&place), place.run(["scan"]).expect(0).out);
             let mut running = place.start(&["compact"]);
-            while on_disk(&place) == before
-                && running.child().try_wait().expect("its state").is_none()
-            {
+            // The flush makes a table of what was put, the merge another one.
+            let is_merging = || on_disk(&place).difference(&before).count() > 1;
+            let mut has_ended = || running.child().try_wait().expect("its state").is_some();
+            while !is_merging() && !has_ended() {
                 std::thread::sleep(Duration::from_millis(1));
             }
-            if running.child().try_wait().expect("its state").is_none() {
+            if !has_ended() {
                 running.signal(signal);
             }
-            let ran = running.wait();
+            let ran = running.wait().quietly();
+            assert!([0, code].contains(&ran.code), "{}", ran.code);
             place.run(["scan"]).expect(0).quietly().prints(pairs);
-            assert_eq!(on_disk(&place), live(&place), "{ran:?}");
             let after = live(&place);
-            assert!(after == before || after.len() == 1, "{ran:?}");
-            ran
+            assert_eq!(on_disk(&place), after);
+            before.is_subset(&after) && ran.prints("").code == code
         });
-        let ran = tries.find(|ran| ran.code != 0).expect("a compaction that was interrupted");
-        ran.expect(code).prints("").quietly();
+        assert!(interrupted, "no signal came in time");
         place.run(["compact", "--wait", "0"]).expect(0);
         assert_eq!(live(&place).len(), 1);
     }
 }
 
-/// A process that flushes and compacts without a pause, and 300 that get and scan meanwhile: each
-/// ends with 0, says nothing, and finds every pair as one of the writer's rounds left it.
+/// A process that flushes and compacts without a pause, and at least 300 that get and scan meanwhile:
+/// each ends with 0, says nothing, and finds every pair as one of the writer's rounds left it.
 #[test]
 fn readers_beside_a_compacting_writer_never_fail() {
     let place = Place::new();
-    let (ran, keys) = (std::sync::atomic::AtomicU32::new(0), 200);
+    let keys = 200;
     table(&place, 0..keys, 0, 256);
-    let total = 300;
-    let next = || ran.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let mut compactions = 0;
+    let (runs, compactions) = (AtomicU64::new(0), AtomicU64::new(0));
     std::thread::scope(|scope| {
-        let readers: Vec<_> = (0..2)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut n = next();
-                    while n < total {
-                        match n % 3 {
-                            0 => {
-                                let key = format!("k{:06}", u64::from(n) % keys);
-                                let got = place.run(["get", &key]).expect(0).quietly();
-                                assert_eq!(got.out.len(), 256 + 1);
-                            }
-                            1 => drop(
-                                place.run(["scan", "--count"]).expect(0).quietly().prints("200\n"),
-                            ),
-                            _ => {
-                                let got = place.run(["scan", "--reverse"]).expect(0).quietly();
-                                assert_eq!(got.out.len(), 200 * (7 + 1 + 256 + 1));
-                            }
-                        }
-                        n = next();
-                    }
-                })
-            })
-            .collect();
+        let read = || {
+            // Not for ever, should the writer fail.
+            let is_enough = |n| n >= 300 && compactions.load(Relaxed) >= 5 || n >= 5000;
+            while !is_enough(runs.load(Relaxed)) {
+                let n = runs.fetch_add(1, Relaxed);
+                let words = match n % 3 {
+                    0 => vec!["get".to_owned(), format!("k{:06}", n % keys)],
+                    1 => vec!["scan".to_owned(), "--count".to_owned()],
+                    _ => vec!["scan".to_owned(), "--reverse".to_owned()],
+                };
+                let got = place.run(&words).expect(0).quietly();
+                let expected = [256 + 1, 4, keys as usize * (7 + 1 + 256 + 1)];
+                assert_eq!(got.out.len(), expected[(n % 3) as usize], "{words:?}");
+            }
+        };
+        let readers = [scope.spawn(read), scope.spawn(read)];
         let mut round = 0;
         while readers.iter().any(|reader| !reader.is_finished()) {
             round += 1;
-            table(&place, 0..keys, round, 256);
+            put(&place, 0..keys, round, 256);
             let done = summary(place.run(["compact", "--json", "--wait", "60"]));
-            compactions += done["compactions"].as_u64().expect("a number");
+            compactions.fetch_add(done["compactions"].as_u64().expect("a number"), Relaxed);
         }
     });
-    assert!(compactions >= 10, "{compactions}");
+    assert!(compactions.into_inner() >= 5);
 }

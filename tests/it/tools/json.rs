@@ -120,10 +120,12 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     run(&["checkpoint", place.path("copy").to_str().expect("text")], "");
     run(&["compact"], "");
     run(&["completions", "bash"], "");
-    let binary = Place::new();
-    binary.run(["put", "--enc", "hex", "ff", "ff"]).expect(0);
-    binary.run(["flush"]).expect(0);
-    seen.extend(fields("lsm", &binary.run(["lsm", "--json"]).expect(0).objects()));
+    for key in ["ff", "61"] {
+        let other = Place::new();
+        other.run(["put", "--enc", "hex", key, "ff"]).expect(0);
+        other.run(["flush"]).expect(0);
+        seen.extend(fields("lsm", &other.run(["lsm", "--json"]).expect(0).objects()));
+    }
     let tour = super::Ran::of(super::bare().args(["tour", "--json"])).expect(0);
     let tables = |field: &Field| field.0 == "tour" && field.1 == "table";
     seen.extend(fields("tour", &tour.objects()).into_iter().filter(|field| !tables(field)));
