@@ -1,7 +1,7 @@
 //! Corners of the engine where things meet: threads that wait for the same thing,
 //! full disks, readers and creators beside a writer, hostile and foreign files.
 
-mod hook;
+pub(crate) mod hook;
 mod random;
 
 use std::path::{Path, PathBuf};

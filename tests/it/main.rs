@@ -1,6 +1,8 @@
 //! The integration tests: one binary.
 
 mod api;
+mod busy;
+mod compaction;
 mod concurrent;
 mod corners;
 mod crash;
@@ -10,6 +12,7 @@ mod dumps;
 mod faults;
 mod history;
 mod model;
+mod schedules;
 mod scripts;
 mod tidy;
 #[cfg(feature = "cli")]
