@@ -258,7 +258,7 @@ impl Core {
         if job.action != Action::Move {
             inputs.iter().for_each(|file| file.mark_obsolete());
         }
-        self.counters.compacted(job.action, merged.as_ref());
+        self.counters.compacted(job.action, inputs.len() as u64, merged.as_ref());
         let us = self.files.runtime.monotonic_us().saturating_sub(started);
         self.tell(&ended(id, us, &merged.unwrap_or_default()));
         self.leave_mark(side)
