@@ -6,7 +6,7 @@
 //! job that ends, and never stops. Only memory stops it: when as many memtables wait as may be held, a
 //! writer waits for the flush.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::compaction::Debt;
 use super::compaction::pick;
@@ -37,8 +37,8 @@ pub(super) struct Throttle {
     /// By the debt of compaction and by memtables that wait, in parts of [`ONE`].
     debt: AtomicU64,
     memory: AtomicU64,
-    /// Delays that were not worth a sleep yet.
-    owed_ns: AtomicU64,
+    /// Delays that were not worth a sleep yet; below zero what was slept too long.
+    owed_ns: AtomicI64,
     pub(super) stalls: Stalls,
 }
 
@@ -88,8 +88,8 @@ impl Throttle {
         }
         let price_ps = PS_PER_BYTE * pressure * pressure / (ONE * ONE);
         let cost = bytes.saturating_mul(price_ps) / 1000;
-        let owed = self.owed_ns.load(Ordering::Relaxed).saturating_add(cost);
-        let us = (owed / 1000).min(SLEEP_US_MAX);
+        let owed = self.owed_ns.load(Ordering::Relaxed).saturating_add_unsigned(cost);
+        let us = (owed.max(0).unsigned_abs() / 1000).min(SLEEP_US_MAX);
         if us < SLEEP_US_MIN {
             self.owed_ns.store(owed, Ordering::Relaxed);
             return;
@@ -99,8 +99,9 @@ impl Throttle {
         let slept = runtime.monotonic_us().saturating_sub(started).max(us);
         // A sleep is longer than asked for; what was paid too much counts towards the next. What a
         // huge batch owes beyond one sleep is forgotten: delays stay short.
-        let left = owed.saturating_sub(slept * 1000).min(SLEEP_US_MAX * 1000);
-        self.owed_ns.store(left, Ordering::Relaxed);
+        let left = owed.saturating_sub_unsigned(slept.saturating_mul(1000));
+        let most = SLEEP_US_MAX as i64 * 1000;
+        self.owed_ns.store(left.clamp(-most, most), Ordering::Relaxed);
         let (count, total) = match debt >= memory {
             true => (&self.stalls.debt_count, &self.stalls.debt_us),
             false => (&self.stalls.memory_count, &self.stalls.memory_us),

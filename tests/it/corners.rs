@@ -211,7 +211,7 @@ fn a_commit_that_panicked_hangs_nobody() {
         assert!(spawned.is_ok());
         thread::sleep(Duration::from_millis(20));
     };
-    ["first", "a", "b", "c", "d"].map(start);
+    let _ = ["first", "a", "b", "c", "d"].map(start);
     release.send(()).expect("the first write waits");
     let (mut done, mut failed, mut panicked) = (Vec::new(), 0, 0);
     for _ in 0..5 {

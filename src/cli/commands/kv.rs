@@ -170,7 +170,6 @@ fn is_unambiguous(line: &[u8], has_value: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args;
 
     /// What `xargs -0` could not take apart again.
     #[test]

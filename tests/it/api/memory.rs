@@ -116,7 +116,8 @@ fn memory_stays_within_its_budget() -> Result<()> {
     assert_eq!(db.iter().count(), 8000);
     let memory = db.stats().memory;
     assert!(memory.block_cache_bytes > 2 << 20, "{memory:?}");
-    assert!(memory.index_bytes > 0 && memory.filter_bytes > 0 && memory.open_tables > 30);
+    assert!(memory.index_bytes > 0 && memory.filter_bytes > 0, "{memory:?}");
+    assert!(memory.open_tables > 15, "{memory:?}");
     assert_eq!(memory.budget, 4 << 20);
     Ok(())
 }
