@@ -51,17 +51,25 @@ impl Figures {
     /// The counters as they stand.
     #[must_use]
     pub fn of(stats: &Stats) -> Figures {
+        let (times, stalls) = (stats.sync_times, stats.stalls);
+        let all = [stalls.debt, stalls.memory, stalls.stop];
+        let synced = |us: u64| (stats.syncs > 0).then_some(us);
         Figures {
             wal_bytes: stats.wal_bytes,
             syncs: stats.syncs,
             sync_us: stats.sync_us,
+            sync_p50_us: synced(times.p50_us),
+            sync_p99_us: synced(times.p99_us),
             flushes: stats.flushes,
             flushed_user_bytes: stats.lifetime.user_bytes,
             flushed_bytes: stats.lifetime.flushed_bytes,
             compactions: stats.lifetime.compactions,
             compacted_bytes_in: stats.lifetime.compacted_bytes_in,
             compacted_bytes_out: stats.lifetime.compacted_bytes_out,
-            // Counters that `Stats` gets later have their line here.
+            stalls: Some(all.iter().map(|(count, _)| count).sum()),
+            stall_us: Some(all.iter().map(|(_, us)| us).sum()),
+            debt_bytes: Some(stats.debt_bytes),
+            // HOOK: what reads cost has its lines here once `Stats` tells it.
             ..Figures::default()
         }
     }

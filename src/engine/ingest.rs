@@ -244,38 +244,43 @@ impl<'a> IngestWriter<'a> {
         let (core, side) = (self.core, self.side);
         let mut manifest = side.manifest.lock();
         manifest.mend()?;
-        side.compactions.standing_still(|running| {
-            let deep = self.is_placed_deep();
-            let level = |table: &TableMeta| match deep {
-                true => place::level_for(&manifest.state().levels, table, running),
-                false => Level(0),
-            };
-            let edit = Edit {
-                reason: Reason::Ingest,
-                job: self.job,
-                last_seqno: Some(self.seqno),
-                tables_added: self.made.iter().map(|it| (level(it), it.clone())).collect(),
-                counters: Some(counted(manifest.state().counters, &self.made)),
-                ..Edit::default()
-            };
-            if let Err(failure) = manifest.append(edit) {
-                return Err(self.settle(&mut manifest, failure));
-            }
-            self.made.clear();
-            let previous = Arc::clone(&core.superversion.load().version);
-            let version = Version::from_state(manifest.state(), &previous, &core.tables)
-                .map_err(Failure::Poison)?;
-            version.check().map_err(|reason| Failure::Poison(our_bug(&core.files, &reason)))?;
-            let (memtable, memtable_writer) = Memtable::new();
-            writing.memtable = memtable_writer;
-            core.replace_view(|view| SuperVersion {
-                memtable,
-                immutables: view.immutables.clone(),
-                version: Arc::new(version),
-                upto: None,
-            });
-            Ok(())
-        })
+        // Until the view is published the next job would be picked without the tables.
+        let _held = side.compactions.hold();
+        let edit = self.edit(&manifest);
+        if let Err(failure) = manifest.append(edit) {
+            return Err(self.settle(&mut manifest, failure));
+        }
+        self.made.clear();
+        let previous = Arc::clone(&core.superversion.load().version);
+        let version = Version::from_state(manifest.state(), &previous, &core.tables);
+        let version = version.map_err(Failure::Poison)?;
+        version.check().map_err(|reason| Failure::Poison(our_bug(&core.files, &reason)))?;
+        let (memtable, memtable_writer) = Memtable::new();
+        writing.memtable = memtable_writer;
+        core.replace_view(|view| SuperVersion {
+            memtable,
+            immutables: view.immutables.clone(),
+            version: Arc::new(version),
+            upto: None,
+        });
+        Ok(())
+    }
+
+    fn edit(&self, manifest: &Manifest) -> Edit {
+        let state = manifest.state();
+        let running = self.side.compactions.running();
+        let level = |table: &TableMeta| match self.is_placed_deep() {
+            true => place::level_for(&state.levels, table, running.as_ref()),
+            false => Level(0),
+        };
+        Edit {
+            reason: Reason::Ingest,
+            job: self.job,
+            last_seqno: Some(self.seqno),
+            tables_added: self.made.iter().map(|it| (level(it), it.clone())).collect(),
+            counters: Some(counted(state.counters, &self.made)),
+            ..Edit::default()
+        }
     }
 
     /// Decides what a failed append left open. If that cannot be done, the tables stay: an edit may

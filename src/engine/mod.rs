@@ -283,6 +283,16 @@ impl Db {
         self.core.checkpoint(dir.as_ref())
     }
 
+    /// Makes a running compaction give up, which leaves the tree as it was before that job, and begins
+    /// none any more in this handle. Reads, writes and flushes go on.
+    ///
+    /// For a program that is asked to end while another of its threads is in [`Db::compact`] or
+    /// [`Db::wait_for_compactions`]: those calls return [`crate::Error::Poisoned`], and the store can
+    /// be closed.
+    pub fn stop_compactions(&self) {
+        self.core.stop_compactions();
+    }
+
     /// The store as of now, pinned.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {

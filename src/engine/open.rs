@@ -457,7 +457,10 @@ impl Core {
     /// nobody to merge them.
     fn settle_small(&self, side: &WriteSide) -> Result<()> {
         let debt = self.debt(&self.superversion.load().version);
-        if debt.bytes > SETTLE_BYTES_MAX { Ok(()) } else { self.wait_for_compactions_of(side) }
+        if debt.bytes > SETTLE_BYTES_MAX || side.compactions.is_closing() {
+            return Ok(());
+        }
+        self.wait_for_compactions_of(side)
     }
 
     /// Closes without a sync: what was promised is kept, buffered data stays buffered.

@@ -141,6 +141,8 @@ pub struct Stats {
     pub dropped_tombstones: u64,
     /// Blocks that they copied as they were.
     pub blocks_copied: u64,
+    /// Bytes that the running compaction has read; it is not counted among the others yet.
+    pub compacting_bytes: u64,
     /// Bytes that compactions have to read until nothing is due.
     pub debt_bytes: u64,
     /// Waits of writers, by reason.
@@ -210,6 +212,7 @@ impl Core {
         stats.background_error =
             side.background_error.lock().as_ref().map(|error| error.to_string());
         stats.stalls = side.throttle.stats();
+        stats.compacting_bytes = side.compactions.progress();
         let manifest = side.manifest.lock();
         let logs = manifest.state().logs.values();
         stats.logs = Some((

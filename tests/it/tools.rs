@@ -7,6 +7,8 @@
 mod apply;
 mod bench;
 mod bulk;
+mod checkpoint;
+mod compact;
 mod cost;
 mod damage;
 mod disk;

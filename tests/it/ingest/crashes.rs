@@ -62,7 +62,7 @@ fn tell(db: &Db, overtaken: bool, mut after: impl FnMut(&Db, bool)) -> Result<()
         batch.put(key, vec![b'p'; 200]);
         db.write(batch, durability)
     };
-    let mut fill = |prefix: &str, count: u32, after: &mut dyn FnMut(&Db, bool)| -> Result<()> {
+    let fill = |prefix: &str, count: u32, after: &mut dyn FnMut(&Db, bool)| -> Result<()> {
         let mut writer = db.ingest_writer()?;
         for n in 0..count {
             writer.put(format!("{prefix}{n:03}"), vec![b'i'; 150])?;

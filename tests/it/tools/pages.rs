@@ -18,6 +18,8 @@ fn every_help_begins_with_examples() {
         "load",
         "dump",
         "flush",
+        "checkpoint",
+        "compact",
         "lsm",
         "stats",
         "bench",
