@@ -22,6 +22,7 @@ from pathlib import Path
 
 CACHE = 256 << 20
 MEMTABLE = 64 << 20
+MEMORY = 512 << 20  # of BeachDB: enough that the cache gets all of its own, beside three memtables
 SEEK_PAIRS = 50  # what `beach bench seekrandom` takes behind a seek
 
 # What both are told. RocksDB has no filter by default; one memtable that is written, two that wait,
@@ -42,7 +43,7 @@ ROCKSDB = {
     "seed": 1,
 }
 BEACH = ["--key-size", "16", "--value-size", "100", "--compression", "lz4", "--cache", str(CACHE),
-         "--memtable", str(MEMTABLE), "--threads", "1", "--seed", "1"]
+         "--memtable", str(MEMTABLE), "--memory", str(MEMORY), "--threads", "1", "--seed", "1"]
 
 # What RocksDB must say that it has: in its OPTIONS file, and in its LOG.
 EXPECTED_OPTIONS = ["compression=kLZ4Compression", f"write_buffer_size={MEMTABLE}",
