@@ -27,6 +27,8 @@
 //! What it promises is in `docs/semantics.md`; every byte it writes is described in [`mod@format`].
 
 #[cfg(feature = "cli")]
+pub mod bench;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod crash;
@@ -42,11 +44,13 @@ pub mod types;
 pub mod vfs;
 
 pub use engine::{
-    Action, Cause, Db, DroppedTail, Durability, Event, Iter, LevelStats, Listener, Options,
-    Recovery, Snapshot, Stats, Strategy, Value,
+    Action, Cause, Checkpoint, Cursor, Db, DroppedTail, Durability, Event, IngestWriter, Iter,
+    LevelStats, Listener, MemoryStats, Options, ReadStats, Recovery, Snapshot, StallStats, Stats,
+    Strategy, TableBuilder, Times, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;
 pub use format::batch::WriteBatch;
 pub use format::key::{KEY_SIZE_MAX, VALUE_SIZE_MAX};
+pub use table::Compression;
 pub use types::{FileId, FileNumber, Level, SeqNo, StoreId, ValueKind};

@@ -4,6 +4,9 @@
 //! key or value need not be UTF-8, and is what it looks like unless `--enc` says otherwise. Each
 //! help begins with examples, and every example is parsed by a test.
 
+mod bench;
+mod range;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +22,9 @@ use crate::cli::encode::Encoding;
 use crate::cli::examples;
 use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Color;
+
+pub use bench::{BenchArgs, Packing, Shape};
+pub use range::RangeArgs;
 
 /// An LSM key-value store you can see inside.
 #[derive(Clone, Debug, Parser)]
@@ -116,10 +122,15 @@ impl StoreArgs {
     /// # Errors
     /// [`Failure::Usage`] with a hint when none was named.
     pub fn dir(&self) -> Outcome<&Path> {
-        let named = self.db.as_deref().filter(|dir| !dir.as_os_str().is_empty());
-        named.ok_or_else(|| {
+        self.named().ok_or_else(|| {
             Failure::Usage("no store named; give --db DIR or set BEACH_DB=DIR".to_owned())
         })
+    }
+
+    /// The store's directory, if one was named.
+    #[must_use]
+    pub fn named(&self) -> Option<&Path> {
+        self.db.as_deref().filter(|dir| !dir.as_os_str().is_empty())
     }
 }
 
@@ -155,12 +166,30 @@ pub enum Verb {
     /// Write what is in memory and the log into a table
     #[command(before_help = examples::FLUSH)]
     Flush,
+    /// Copy the store of this moment into a new directory, without copying its tables
+    #[command(before_help = examples::CHECKPOINT)]
+    Checkpoint(CheckpointArgs),
+    /// Merge tables into one sorted run, without what no reader can see
+    ///
+    /// What is in the log is flushed first. Older versions and tombstones go, and a get looks into one
+    /// table again. It happens by itself as a store is written; this is for doing it now, or for all of
+    /// it. The space of the tables is needed once more while it works. An interrupted one loses nothing:
+    /// what was merged stays merged.
+    #[command(before_help = examples::COMPACT)]
+    Compact(RangeArgs),
     /// Show the tree, level by level
+    ///
+    /// A row for each level, then one for each table; with --from or --to only the tables that may hold
+    /// such keys, and about how many bytes those keys take. The column `of raw` is the bytes of file
+    /// for a byte of keys and values: well below 1 they are compressed.
     #[command(before_help = examples::LSM)]
-    Lsm,
+    Lsm(RangeArgs),
     /// Show numbers about the store
     #[command(before_help = examples::STATS)]
     Stats,
+    /// Measure how fast it is: throughput, latencies, and what they cost
+    #[command(before_help = examples::BENCH)]
+    Bench(BenchArgs),
     /// Build a store from real data, break it, and explain what happens
     #[command(before_help = examples::TOUR)]
     Tour(TourArgs),
@@ -212,12 +241,9 @@ pub struct DelArgs {
 /// `scan`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ScanArgs {
-    /// Begin at this key
-    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
-    pub from: Option<OsString>,
-    /// End before this key
-    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
-    pub to: Option<OsString>,
+    /// Which keys.
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// Only keys that begin so
     #[arg(long, allow_hyphen_values = true)]
     pub prefix: Option<OsString>,
@@ -266,12 +292,22 @@ pub struct LoadArgs {
     /// The dump's format [default: told by its first line]
     #[arg(long)]
     pub format: Option<Format>,
+    /// The keys ascend: build tables directly, without the log, and store all or nothing
+    #[arg(long, conflicts_with_all = ["lenient", "no_sync"])]
+    pub sorted: bool,
     /// Skip bad lines, count them, and exit with 6
     #[arg(long)]
     pub lenient: bool,
     /// Do not wait for the disk: survives a kill, not a power cut
     #[arg(long)]
     pub no_sync: bool,
+}
+
+/// `checkpoint`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckpointArgs {
+    /// The new store's directory, absent or empty
+    pub out: PathBuf,
 }
 
 /// `dump`.
@@ -400,7 +436,7 @@ mod tests {
             let Verb::Put(put) = parsed(&["put", "k", value]).verb else { panic!("not put") };
             assert_eq!(put.value.unwrap(), value);
             let Verb::Scan(scan) = parsed(&["scan", "--from", value]).verb else { panic!() };
-            assert_eq!(scan.from.unwrap(), value);
+            assert_eq!(scan.range.from.unwrap(), value);
         }
         let raw = OsString::from_vec(vec![0xff, b'\\', 0x80]);
         let line = [words(&["put"]), vec![raw.clone(), raw]].concat();
@@ -425,7 +461,7 @@ mod tests {
                 assert!(args.hint.is_some());
             }
             let Verb::Scan(scan) = parsed(&["scan", "--from", value]).verb else { panic!() };
-            assert_eq!(scan.from.unwrap(), value);
+            assert_eq!(scan.range.from.unwrap(), value);
         }
         assert_eq!(refused(&["put", "--help", "k"]), 0);
         assert_eq!(refused(&["put", "k", "v", "--help"]), 0);

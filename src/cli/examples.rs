@@ -54,7 +54,8 @@ Examples:
   beach --db copy load shop.ndjson
   beach --db shop dump | beach --db copy load -
   beach --db copy load --format csv prices.csv
-  beach --db copy load --lenient scraped.tsv";
+  beach --db copy load --lenient scraped.tsv
+  beach --db shop dump | beach --db copy load --sorted -";
 
 pub(super) const DUMP: &str = "\
 Examples:
@@ -66,15 +67,35 @@ pub(super) const FLUSH: &str = "\
 Examples:
   beach --db shop flush";
 
+pub(super) const CHECKPOINT: &str = "\
+Examples:
+  beach --db shop checkpoint shop-yesterday
+  beach --db shop-yesterday scan --prefix order:";
+pub(super) const COMPACT: &str = "\
+Examples:
+  beach --db shop compact
+  beach --db shop compact --from order:2025 --to order:2026
+  beach --db shop compact --json";
+
 pub(super) const LSM: &str = "\
 Examples:
   beach --db shop lsm
+  beach --db shop lsm --from order:2025 --to order:2026
   beach --db shop lsm --json";
 
 pub(super) const STATS: &str = "\
 Examples:
   beach --db shop stats
   beach --db shop stats --json";
+
+pub(super) const BENCH: &str = "\
+Examples:
+  beach bench A B C
+  beach bench fillrandom flush waitcompact readrandom readmissing seekrandom
+  beach --db scratch bench fillrandom,overwrite --num 40000000 --trace overwrite.csv
+  beach bench readrandom --threads 4 --duration 10 --cache 256MiB
+  beach bench A B C --json > before.ndjson
+  beach bench A B C --compare before.ndjson";
 
 pub(super) const TOUR: &str = "\
 Examples:

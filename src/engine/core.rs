@@ -18,13 +18,14 @@ use super::events::Event;
 use super::files::{Failure, Files};
 use super::iter::known_kind;
 use super::manifest::{Manifest, our_bug};
-use super::memtable::MemtableWriter;
+use super::memtable::{MemValue, MemtableWriter};
 use super::options::Options;
 use super::snapshot::SnapshotList;
 use super::superversion::{Immutable, SuperVersion};
+use super::tables::TableSpace;
 use super::throttle::Throttle;
 use super::value::Value;
-use super::version::{TableSpace, Version};
+use super::version::Version;
 use super::wal::Wal;
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
@@ -32,6 +33,7 @@ use crate::format::edit::{self, Edit};
 use crate::format::filter;
 use crate::format::key::{KEY_SIZE_MAX, Trailer};
 use crate::runtime::Worker;
+use crate::table::BlockEntry;
 use crate::types::{FileNumber, SeqNo, ValueKind};
 use crate::vfs::Lock;
 
@@ -139,37 +141,42 @@ impl Core {
         view.upto.unwrap_or_else(|| self.visible_seqno())
     }
 
+    /// What an iterator reads: a view, and the snapshot's sequence number or the latest.
+    pub(super) fn read_moment(&self, snapshot: Option<SeqNo>) -> (Arc<SuperVersion>, SeqNo) {
+        let view = self.superversion.load_full();
+        let seqno = snapshot.unwrap_or_else(|| self.seqno_of(&view));
+        (view, seqno)
+    }
+
     pub(super) fn write_side(&self) -> Result<&WriteSide> {
         self.writer.as_ref().ok_or(Error::ReadOnly)
     }
 
-    /// The newest version of `key` at the snapshot, or at the latest moment.
+    /// The newest version of `key` at the snapshot, or at the latest moment, pinned.
     pub(super) fn get(&self, key: &[u8], snapshot: Option<SeqNo>) -> Result<Option<Value>> {
-        check_key(key)?;
         let view = self.superversion.load();
-        self.get_in(&view, key, snapshot.unwrap_or_else(|| self.seqno_of(&view)))
+        find_value(&view, key, snapshot.unwrap_or_else(|| self.seqno_of(&view)), |found| {
+            found.pinned()
+        })
     }
 
-    /// The newest version of `key` in a view, as of a sequence number.
-    pub(super) fn get_in(
+    /// As [`Core::get`], but shows the value where it lies.
+    pub(super) fn get_with<R>(
         &self,
-        view: &SuperVersion,
         key: &[u8],
-        seqno: SeqNo,
-    ) -> Result<Option<Value>> {
-        match find(view, key, seqno)? {
-            Some((trailer, value)) => match known_kind(trailer)? {
-                ValueKind::Put => Ok(Some(value)),
-                ValueKind::Delete => Ok(None),
-            },
-            None => Ok(None),
-        }
+        snapshot: Option<SeqNo>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        let view = self.superversion.load();
+        let seqno = snapshot.unwrap_or_else(|| self.seqno_of(&view));
+        find_value(&view, key, seqno, |found| read(found.bytes()))
     }
 
     /// Replaces the superversion by what `change` makes of it.
     pub(super) fn replace_view(&self, change: impl FnOnce(&SuperVersion) -> SuperVersion) {
         let _tree = self.tree.lock();
         let next = change(&self.superversion.load());
+        self.tables.budget.share_with_memtables(&next);
         self.superversion.store(Arc::new(next));
         self.tree_changed.notify_all();
     }
@@ -253,26 +260,80 @@ impl std::fmt::Debug for Core {
     }
 }
 
-/// Looks in the memtables, newest first, then in the tables: the first version found is the newest.
-fn find(view: &SuperVersion, key: &[u8], seqno: SeqNo) -> Result<Option<(Trailer, Value)>> {
-    let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
-    for memtable in std::iter::once(&view.memtable).chain(immutables) {
-        if let Some((trailer, value)) = memtable.get(key, seqno) {
-            return Ok(Some((trailer, Value::memtable(value))));
-        }
-    }
-    find_in_tables(&view.version, key, seqno)
+/// A version of a key where it lies.
+pub(super) enum Found<'a> {
+    Memtable(MemValue),
+    Block(BlockEntry<'a>),
 }
 
-fn find_in_tables(version: &Version, key: &[u8], seqno: SeqNo) -> Result<Option<(Trailer, Value)>> {
+impl Found<'_> {
+    /// The value, to look at.
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Found::Memtable(value) => value,
+            Found::Block(entry) => entry.value(),
+        }
+    }
+
+    /// The value, to be kept.
+    pub(super) fn pinned(self) -> Value {
+        match self {
+            Found::Memtable(value) => Value::memtable(value),
+            Found::Block(entry) => Value::block(entry.to_value()),
+        }
+    }
+}
+
+/// The newest version of `key` in a view as of a sequence number, if it is a value.
+#[inline]
+pub(super) fn find_value<R>(
+    view: &SuperVersion,
+    key: &[u8],
+    seqno: SeqNo,
+    read: impl FnOnce(Found<'_>) -> R,
+) -> Result<Option<R>> {
+    check_key(key)?;
+    let mut read = Some(read);
+    let mut judge = |trailer, found: Found<'_>| match known_kind(trailer)? {
+        ValueKind::Put => Ok(read.take().map(|read| read(found))),
+        ValueKind::Delete => Ok(None),
+    };
+    find(view, key, seqno, &mut judge).unwrap_or(Ok(None))
+}
+
+/// Looks in the memtables, newest first, then in the tables: the first version found is the newest.
+/// What `judge` makes of it, or an error; none if there is none.
+fn find<R>(
+    view: &SuperVersion,
+    key: &[u8],
+    seqno: SeqNo,
+    judge: &mut impl FnMut(Trailer, Found<'_>) -> Result<R>,
+) -> Option<Result<R>> {
+    for memtable in view.memtables() {
+        if let Some((trailer, value)) = memtable.get(key, seqno) {
+            return Some(judge(trailer, Found::Memtable(value)));
+        }
+    }
+    find_in_tables(&view.version, key, seqno, judge).transpose()
+}
+
+fn find_in_tables<R>(
+    version: &Version,
+    key: &[u8],
+    seqno: SeqNo,
+    judge: &mut impl FnMut(Trailer, Found<'_>) -> Result<R>,
+) -> Result<Option<R>> {
     let mut hash = None;
     for file in version.candidates(key) {
         if file.meta.min_seqno > seqno {
             continue;
         }
         let hash = *hash.get_or_insert_with(|| filter::hash(key));
-        if let Some((trailer, value)) = file.table()?.get(key, seqno, hash)? {
-            return Ok(Some((trailer, Value::block(value))));
+        let judge = |trailer, entry: BlockEntry<'_>| judge(trailer, Found::Block(entry));
+        let guard = file.for_one_read()?;
+        let Some(table) = guard.as_ref() else { continue };
+        if let Some(judged) = table.get_with(key, seqno, hash, judge)? {
+            return judged.map(Some);
         }
     }
     Ok(None)

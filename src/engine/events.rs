@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::compaction::{Action, Cause};
-use crate::types::{FileNumber, Level};
+use crate::types::{FileNumber, Level, SeqNo};
 
 /// Something that happened in an open store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +72,19 @@ pub enum Event {
         /// Tombstones dropped because nothing older is left.
         dropped_tombstones: u64,
         /// Microseconds it took.
+        us: u64,
+    },
+    /// Tables were taken in.
+    Ingested {
+        /// The job.
+        job: u64,
+        /// How many.
+        tables: u64,
+        /// Their bytes.
+        bytes: u64,
+        /// The sequence number of everything in them.
+        seqno: SeqNo,
+        /// Microseconds from the first key to the last step.
         us: u64,
     },
     /// A job failed; the next write reports it.

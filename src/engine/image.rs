@@ -78,6 +78,8 @@ impl Image {
 pub(super) enum Vacancy {
     /// Empty, or a store whose creation was interrupted: one may be created here.
     Free,
+    /// A checkpoint whose making was interrupted: it may be made again here.
+    Unfinished,
     /// Other people's files.
     Taken(String),
 }
@@ -104,8 +106,12 @@ pub(super) fn vacancy(vfs: &dyn Vfs, dir: &Path) -> Result<Vacancy> {
         Error::corruption(dir.join(names::CURRENT), None, format!("it is missing beside {name}"))
     };
     let mut taken = None;
-    for name in vfs.list(dir)? {
+    let names = vfs.list(dir)?;
+    // Here tables come before CURRENT does.
+    let unfinished = names.iter().any(|name| name == names::CHECKPOINT_TEMP);
+    for name in names {
         match names::parse(&name) {
+            FileName::Table(_) | FileName::Log(_) if unfinished => {}
             FileName::Table(_) => return Err(missing(&name)),
             FileName::Log(_) if !log_is_blank(vfs, &dir.join(&name))? => {
                 return Err(missing(&name));
@@ -114,7 +120,8 @@ pub(super) fn vacancy(vfs: &dyn Vfs, dir: &Path) -> Result<Vacancy> {
             _ => {}
         }
     }
-    Ok(taken.map_or(Vacancy::Free, Vacancy::Taken))
+    let vacant = if unfinished { Vacancy::Unfinished } else { Vacancy::Free };
+    Ok(taken.map_or(vacant, Vacancy::Taken))
 }
 
 /// Whether a log has no frame: nothing but a header, or not even that.

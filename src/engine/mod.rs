@@ -6,13 +6,17 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod budget;
+mod checkpoint;
 pub mod compaction;
 mod core;
 mod counters;
+mod cursor;
 mod events;
 mod files;
 mod flush;
 mod image;
+mod ingest;
 mod iter;
 mod judge;
 mod manifest;
@@ -24,6 +28,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tables;
 mod throttle;
 mod tournament;
 mod value;
@@ -35,13 +40,16 @@ use std::ops::RangeBounds;
 use std::path::Path;
 use std::sync::Arc;
 
+pub use checkpoint::Checkpoint;
 pub use compaction::{Action, Cause, Strategy};
+pub use cursor::Cursor;
 pub use events::{Event, Listener};
+pub use ingest::{IngestWriter, TableBuilder};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, StallStats, Stats, Times};
+pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -141,6 +149,19 @@ impl Db {
         self.core.get(key.as_ref(), None)
     }
 
+    /// What `read` makes of the value of `key`, or none. The value is shown where it lies and only
+    /// as long as `read` runs: cheaper than [`Db::get`] for a value that is copied or looked at once.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        self.core.get_with(key.as_ref(), None, read)
+    }
+
     /// The values of `keys` in their order, all as of one moment.
     ///
     /// # Errors
@@ -224,6 +245,54 @@ impl Db {
         self.core.wait_for_compactions()
     }
 
+    /// Begins an ingest: ascending keys that go into tables without passing the log, and become part
+    /// of the store all at once.
+    ///
+    /// # Errors
+    /// [`crate::Error::ReadOnly`] and [`crate::Error::Poisoned`].
+    pub fn ingest_writer(&self) -> Result<IngestWriter<'_>> {
+        IngestWriter::new(&self.core)
+    }
+
+    /// Takes in tables that [`TableBuilder`] made, all or none, visible at once and durable, and
+    /// returns their sequence number. They may come in any order. Of a key that was there before, what
+    /// the table says counts.
+    ///
+    /// The files are read, checked and copied; they are not needed afterwards.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when two tables overlap; [`crate::Error::NotOurs`] and
+    /// [`crate::Error::Corruption`] about the files, and as [`IngestWriter::commit`].
+    pub fn ingest<P: AsRef<Path>>(&self, files: impl IntoIterator<Item = P>) -> Result<SeqNo> {
+        let files: Vec<_> = files.into_iter().map(|path| path.as_ref().to_owned()).collect();
+        self.core.ingest(&files)
+    }
+
+    /// Makes a checkpoint in `dir`, which must be absent or empty: a store of its own, with an
+    /// identity of its own, that holds what this one holds now, everything acknowledged and not half
+    /// a batch. Durable when it returns.
+    ///
+    /// Tables are shared by hard links where the file system can, and copied elsewhere; writers
+    /// do not wait for that. Works on read-only handles too, and on poisoned ones.
+    ///
+    /// # Errors
+    /// [`crate::Error::InvalidArgument`] when `dir` holds anything else; [`crate::Error::Io`]. What
+    /// was made is then removed, and where that fails too, or after a crash, the checkpoint can be
+    /// made again in the same place.
+    pub fn checkpoint(&self, dir: impl AsRef<Path>) -> Result<Checkpoint> {
+        self.core.checkpoint(dir.as_ref())
+    }
+
+    /// Makes a running compaction give up, which leaves the tree as it was before that job, and begins
+    /// none any more in this handle. Reads, writes and flushes go on.
+    ///
+    /// For a program that is asked to end while another of its threads is in [`Db::compact`] or
+    /// [`Db::wait_for_compactions`]: those calls return [`crate::Error::Poisoned`], and the store can
+    /// be closed.
+    pub fn stop_compactions(&self) {
+        self.core.stop_compactions();
+    }
+
     /// The store as of now, pinned.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -246,6 +315,18 @@ impl Db {
     #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
         Iter::new(&self.core, None, Bounds::prefix(prefix.as_ref()))
+    }
+
+    /// A cursor over every pair, as of now; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`, as of now.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::range(range))
     }
 
     /// Figures: levels, memory, logs, syncs.

@@ -28,8 +28,9 @@ use super::options::Options;
 use super::recover;
 use super::snapshot::SnapshotList;
 use super::superversion::SuperVersion;
+use super::tables::TableSpace;
 use super::throttle::Throttle;
-use super::version::{TableSpace, Version};
+use super::version::Version;
 use super::wal::{Resumed, Wal};
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
@@ -39,7 +40,6 @@ use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
 use crate::runtime::{Priority, Step};
-use crate::table::BlockCache;
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
 
@@ -156,7 +156,7 @@ fn check_creatable(vfs: &dyn Vfs, dir: &Path, create: bool) -> Result<()> {
 }
 
 /// Creates the directory and makes its name, and those of the ones above it, durable.
-fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
+pub(super) fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     let mut made = Vec::new();
     for ancestor in dir.ancestors() {
         if ancestor.as_os_str().is_empty() || vfs.exists(ancestor)? {
@@ -175,6 +175,10 @@ fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
 fn check_free(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     match image::vacancy(vfs, dir)? {
         Vacancy::Free => Ok(()),
+        Vacancy::Unfinished => {
+            let detail = "it holds a checkpoint that was not finished".to_owned();
+            Err(Error::NoStore { path: dir.to_owned(), detail })
+        }
         Vacancy::Taken(name) => {
             let detail = format!("it holds other files ({name}) and no CURRENT");
             Err(Error::NoStore { path: dir.to_owned(), detail })
@@ -296,7 +300,7 @@ fn remove_left_over(files: &Files, state: &State, manifest: FileNumber) -> Resul
             FileName::Manifest(number) => {
                 number > manifest || number < manifest && state.lineage.is_none()
             }
-            FileName::CurrentTemp => true,
+            FileName::CurrentTemp | FileName::CheckpointTemp => true,
             FileName::Current | FileName::Lock | FileName::Other => false,
         };
         if left_over {
@@ -341,18 +345,12 @@ fn core(
     state: &State,
     recovery: Recovery,
 ) -> Result<Core> {
-    let tables = Arc::new(TableSpace {
-        vfs: Arc::clone(&files.vfs),
-        dir: files.dir.clone(),
-        cache: Arc::new(BlockCache::new(options.cache_size)),
-        read_only: writer.is_none(),
-        garbage: Mutex::default(),
-        collector: OnceLock::new(),
-    });
+    let tables = Arc::new(TableSpace::new(&options, &files, writer.is_none()));
     let version = Arc::new(Version::from_state(state, &Version::default(), &tables)?);
     let visible = AtomicU64::new(recovery.last_seqno.0);
     let upto = writer.is_none().then_some(recovery.last_seqno);
     let view = SuperVersion { memtable, immutables: Vec::new(), version, upto };
+    tables.budget.share_with_memtables(&view);
     Ok(Core {
         options,
         files,
@@ -459,7 +457,10 @@ impl Core {
     /// nobody to merge them.
     fn settle_small(&self, side: &WriteSide) -> Result<()> {
         let debt = self.debt(&self.superversion.load().version);
-        if debt.bytes > SETTLE_BYTES_MAX { Ok(()) } else { self.wait_for_compactions_of(side) }
+        if debt.bytes > SETTLE_BYTES_MAX || side.compactions.is_closing() {
+            return Ok(());
+        }
+        self.wait_for_compactions_of(side)
     }
 
     /// Closes without a sync: what was promised is kept, buffered data stays buffered.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::core::{Core, check_key};
+use super::core::{Core, find_value};
+use super::cursor::Cursor;
 use super::iter::{Bounds, Iter};
 use super::superversion::SuperVersion;
 use super::value::Value;
@@ -82,11 +83,23 @@ impl Snapshot {
     /// As [`super::Db::get`].
     pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
         match &self.view {
-            Some(view) => {
-                check_key(key.as_ref())?;
-                self.core.get_in(view, key.as_ref(), self.seqno)
-            }
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| found.pinned()),
             None => self.core.get(key.as_ref(), Some(self.seqno)),
+        }
+    }
+
+    /// What `read` makes of the value of `key` at this snapshot, or none.
+    ///
+    /// # Errors
+    /// As [`super::Db::get_with`].
+    pub fn get_with<R>(
+        &self,
+        key: impl AsRef<[u8]>,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Result<Option<R>> {
+        match &self.view {
+            Some(view) => find_value(view, key.as_ref(), self.seqno, |found| read(found.bytes())),
+            None => self.core.get_with(key.as_ref(), Some(self.seqno), read),
         }
     }
 
@@ -119,12 +132,34 @@ impl Snapshot {
         self.iter_within(Bounds::prefix(prefix.as_ref()))
     }
 
+    /// A cursor over every pair; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor_of(Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        self.cursor_of(Bounds::range(range))
+    }
+
     fn iter_within(&self, bounds: Bounds) -> Iter {
         // The iterator pins the files as they are now, with every version this snapshot sees, so it
         // may outlive it.
+        let (view, seqno) = self.moment();
+        Iter::of(&self.core, view, seqno, bounds)
+    }
+
+    fn cursor_of(&self, bounds: Bounds) -> Cursor {
+        let (view, seqno) = self.moment();
+        Cursor::of(&self.core, &view, seqno, bounds)
+    }
+
+    fn moment(&self) -> (Arc<SuperVersion>, SeqNo) {
         match &self.view {
-            Some(view) => Iter::of(&self.core, Arc::clone(view), self.seqno, bounds),
-            None => Iter::new(&self.core, Some(self.seqno), bounds),
+            Some(view) => (Arc::clone(view), self.seqno),
+            None => self.core.read_moment(Some(self.seqno)),
         }
     }
 }

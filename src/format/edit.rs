@@ -155,13 +155,13 @@ pub struct Counters {
     pub flushes: u64,
     /// Compactions run, moves not counted.
     pub compactions: u64,
-    /// Bytes of the tables that flushes wrote.
+    /// Bytes of the tables that flushes and ingests wrote.
     pub flushed_bytes: u64,
     /// Bytes of the tables that compactions read.
     pub compacted_bytes_in: u64,
     /// Bytes of the tables that compactions wrote.
     pub compacted_bytes_out: u64,
-    /// Bytes of keys and values that users wrote.
+    /// Bytes of keys and values that users wrote, as far as they are in tables.
     pub user_bytes: u64,
 }
 

@@ -97,6 +97,12 @@ impl Filter {
         self.lines.len()
     }
 
+    /// Bytes it takes in memory.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        (self.lines.len() * LINE_SIZE) as u64
+    }
+
     /// The share of bits that are set: about half in a filter that was sized well.
     #[must_use]
     pub fn fill(&self) -> f64 {

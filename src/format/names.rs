@@ -12,6 +12,10 @@ pub const CURRENT: &str = "CURRENT";
 /// What `CURRENT` is written as before it is renamed.
 pub const CURRENT_TEMP: &str = "CURRENT.tmp";
 
+/// Says that a checkpoint is being made in this directory: without `CURRENT` beside it, it was not
+/// finished.
+pub const CHECKPOINT_TEMP: &str = "CHECKPOINT.tmp";
+
 /// Locked by the writing process.
 pub const LOCK: &str = "LOCK";
 
@@ -30,6 +34,8 @@ pub enum FileName {
     Current,
     /// [`CURRENT_TEMP`].
     CurrentTemp,
+    /// [`CHECKPOINT_TEMP`].
+    CheckpointTemp,
     /// [`LOCK`].
     Lock,
     /// Not a name of ours.
@@ -63,6 +69,7 @@ pub fn parse(name: &str) -> FileName {
     match name {
         CURRENT => FileName::Current,
         CURRENT_TEMP => FileName::CurrentTemp,
+        CHECKPOINT_TEMP => FileName::CheckpointTemp,
         LOCK => FileName::Lock,
         _ => {
             if let Some(digits) = name.strip_prefix(MANIFEST_PREFIX) {
@@ -86,7 +93,11 @@ impl FileName {
             FileName::Table(number) | FileName::Log(number) | FileName::Manifest(number) => {
                 Some(number)
             }
-            FileName::Current | FileName::CurrentTemp | FileName::Lock | FileName::Other => None,
+            FileName::Current
+            | FileName::CurrentTemp
+            | FileName::CheckpointTemp
+            | FileName::Lock
+            | FileName::Other => None,
         }
     }
 }
@@ -155,6 +166,7 @@ mod tests {
         assert_eq!(manifest(FileNumber(5)), "MANIFEST-000005");
         assert_eq!(parse("CURRENT"), FileName::Current);
         assert_eq!(parse("CURRENT.tmp"), FileName::CurrentTemp);
+        assert_eq!(parse("CHECKPOINT.tmp"), FileName::CheckpointTemp);
         assert_eq!(parse("LOCK"), FileName::Lock);
     }
 

@@ -54,6 +54,11 @@ pub trait Runtime: Send + Sync + fmt::Debug {
     /// Monotonic time in microseconds, for durations.
     fn monotonic_us(&self) -> u64;
 
+    /// The same in nanoseconds, for what takes less than a few microseconds.
+    fn monotonic_ns(&self) -> u64 {
+        self.monotonic_us().saturating_mul(1000)
+    }
+
     /// 64 random bits.
     fn random_u64(&self) -> u64;
 

@@ -14,22 +14,25 @@
 //!   because something could not be read.
 //! - Tables are immutable: a block, once checked, may be kept and shared without a lock.
 
+mod ahead;
 mod cache;
 mod index;
 mod iter;
 mod parts;
 mod reader;
 mod scan;
+mod stats;
 mod writer;
 
 pub use crate::format::block::Compression;
 pub use crate::format::table::TableMeta;
-pub use cache::BlockCache;
+pub use cache::{BlockCache, CacheCounts, CachedBlock};
 pub use index::Index;
 pub use iter::TableIter;
 pub use parts::{read_block, read_footer};
-pub use reader::{BlockValue, Table, TableStats};
+pub use reader::{BlockEntry, BlockValue, Table};
 pub use scan::{Stored, TableScan};
+pub use stats::{Count, TableStats};
 pub use writer::{TableOrigin, TableWriter, WriterOptions};
 
 #[cfg(test)]

@@ -4,11 +4,11 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::cache::BlockCache;
+use super::cache::{BlockCache, BlockGuard, CachedBlock, TableBlocks};
 use super::index::Index;
 use super::parts::{read_block, read_footer, read_properties};
+use super::stats::{Count, Opened, TableStats};
 use crate::error::{Error, Result};
 use crate::format::block::{Block, Kind};
 use crate::format::filter::Filter;
@@ -17,23 +17,6 @@ use crate::format::table::{FOOTER_SIZE, Handle, Properties, TableMeta};
 use crate::types::SeqNo;
 use crate::vfs::{Access, File, Vfs};
 
-/// What reads of tables cost; shared by all tables that are given the same.
-#[derive(Debug, Default)]
-pub struct TableStats {
-    /// Point reads that asked a filter.
-    pub filter_checked: AtomicU64,
-    /// Of those, the ones that the filter answered.
-    pub filter_negative: AtomicU64,
-    /// Of those, the ones that the filter let pass though the key was not there.
-    pub filter_false_positive: AtomicU64,
-    /// Data blocks read from files.
-    pub blocks_read: AtomicU64,
-    /// Their bytes in the files.
-    pub block_bytes_read: AtomicU64,
-    /// Data blocks found in the cache.
-    pub cache_hits: AtomicU64,
-}
-
 /// An open table.
 #[derive(Debug)]
 pub struct Table {
@@ -41,8 +24,10 @@ pub struct Table {
     meta: TableMeta,
     filter: Filter,
     index: Index,
-    cache: Option<Arc<BlockCache>>,
-    stats: Arc<TableStats>,
+    /// Its blocks in the cache.
+    blocks: Option<TableBlocks>,
+    /// Counts it as open, and its reads.
+    opened: Opened,
 }
 
 impl Table {
@@ -121,13 +106,16 @@ impl Table {
             .map_err(|reason| {
                 Error::corruption(file.path(), meta.index.offset, format!("index block: {reason}"))
             })?;
-        Ok(Table { file, meta, filter, index, cache, stats: Arc::default() })
+        let blocks = cache.map(|cache| TableBlocks::new(cache, index.count()));
+        let table = Table { file, meta, filter, index, blocks, opened: Opened::default() };
+        Ok(table.with_stats(Arc::default()))
     }
 
     /// The same table, counting into `stats`.
     #[must_use]
-    pub fn with_stats(self, stats: Arc<TableStats>) -> Table {
-        Table { stats, ..self }
+    pub fn with_stats(mut self, stats: Arc<TableStats>) -> Table {
+        self.opened = Opened::new(stats, self.index_size(), self.filter.size());
+        self
     }
 
     /// The newest version of a key with a sequence number of at most `seqno`, or none if the table
@@ -142,6 +130,22 @@ impl Table {
         seqno: SeqNo,
         hash: u64,
     ) -> Result<Option<(Trailer, BlockValue)>> {
+        self.get_with(user, seqno, hash, |trailer, entry| (trailer, entry.to_value()))
+    }
+
+    /// As [`Table::get`], but gives what it finds to `found` where it lies: cheaper, for a value
+    /// that is looked at or copied at once.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    #[inline]
+    pub fn get_with<R>(
+        &self,
+        user: &[u8],
+        seqno: SeqNo,
+        hash: u64,
+        found: impl FnOnce(Trailer, BlockEntry<'_>) -> R,
+    ) -> Result<Option<R>> {
         if !self.may_contain(hash) {
             return Ok(None);
         }
@@ -151,14 +155,15 @@ impl Table {
             self.count_false_positive(self.index.block(), position, user);
             return Ok(None);
         }
-        let block = self.data_block(position, true)?;
-        let entry = self.find_in(&block, position, user, target)?;
-        if block.key_is(entry, user) {
-            let value = BlockValue::new(&block, entry);
-            return Ok(Some((block.trailer(entry), value)));
+        let guard = self.block_guard(position)?;
+        let Some(block) = guard.as_ref() else { return Ok(None) };
+        block.touch_keys();
+        let index = self.find_in(block, position, user, target)?;
+        if block.key_is(index, user) {
+            return Ok(Some(found(block.trailer(index), BlockEntry { block, index })));
         }
-        if entry > 0 {
-            self.count_false_positive(&block, entry, user);
+        if index > 0 {
+            self.count_false_positive(block, index, user);
         } else {
             self.count_false_positive(self.index.block(), position, user);
         }
@@ -167,12 +172,10 @@ impl Table {
 
     /// `false` if the filter knows that no user key with this hash is in the table.
     #[must_use]
+    #[inline]
     pub fn may_contain(&self, hash: u64) -> bool {
         let answer = self.filter.may_contain(hash);
-        self.stats.filter_checked.fetch_add(1, Ordering::Relaxed);
-        if !answer {
-            self.stats.filter_negative.fetch_add(1, Ordering::Relaxed);
-        }
+        self.stats().count(if answer { Count::FilterPassed } else { Count::FilterNegative });
         answer
     }
 
@@ -181,20 +184,54 @@ impl Table {
     ///
     /// # Errors
     /// As [`Table::get`].
-    pub fn data_block(&self, position: usize, keep: bool) -> Result<Arc<Block>> {
-        let handle = self.index.handle(position);
-        let Some(cache) = &self.cache else {
-            return self.read_data_block(position, handle).map(Arc::new);
-        };
-        if let Some(block) = cache.get(self.meta.id, handle.offset) {
-            self.stats.cache_hits.fetch_add(1, Ordering::Relaxed);
+    pub fn data_block(&self, position: usize, keep: bool) -> Result<Arc<CachedBlock>> {
+        if let Some(block) = self.cached(position) {
             return Ok(block);
         }
-        let block = Arc::new(self.read_data_block(position, handle)?);
-        if keep {
-            cache.insert(self.meta.id, handle.offset, Arc::clone(&block));
+        self.load_block(position, keep)
+    }
+
+    /// The block for one read; it is there.
+    #[inline]
+    fn block_guard(&self, position: usize) -> Result<BlockGuard> {
+        if let Some(blocks) = &self.blocks {
+            let guard = blocks.get(position);
+            if guard.is_some() {
+                self.stats().count(Count::CacheHit);
+                return Ok(guard);
+            }
         }
-        Ok(block)
+        self.load_block(position, true).map(|block| BlockGuard::from_inner(Some(block)))
+    }
+
+    #[inline]
+    pub(super) fn cached(&self, position: usize) -> Option<Arc<CachedBlock>> {
+        let block = BlockGuard::into_inner(self.blocks.as_ref()?.get(position))?;
+        self.stats().count(Count::CacheHit);
+        Some(block)
+    }
+
+    /// Reads a block that the cache did not have.
+    #[cold]
+    pub(super) fn load_block(&self, position: usize, keep: bool) -> Result<Arc<CachedBlock>> {
+        let block = self.read_data_block(position, self.index.handle(position))?;
+        Ok(self.keep_block(position, keep, block))
+    }
+
+    /// Takes over a block that the cache did not have.
+    pub(super) fn keep_block(&self, position: usize, keep: bool, block: Block) -> Arc<CachedBlock> {
+        let block = Arc::new(CachedBlock::new(block));
+        if let Some(blocks) = &self.blocks {
+            self.stats().count(Count::CacheMiss);
+            if keep {
+                blocks.insert(position, &block);
+            }
+        }
+        block
+    }
+
+    fn stats(&self) -> &TableStats {
+        &self.opened.stats
     }
 
     /// Reads everything the way a doubtful reader would: every block from the file, the order of
@@ -269,7 +306,11 @@ impl Table {
     /// Bytes that filter and index take in memory as long as the table is open.
     #[must_use]
     pub fn pinned_size(&self) -> u64 {
-        self.index.size() + self.filter.line_count() as u64 * 64
+        self.index_size() + self.filter.size()
+    }
+
+    fn index_size(&self) -> u64 {
+        self.index.size() + self.blocks.as_ref().map_or(0, TableBlocks::size)
     }
 
     /// Position in the data block at `position` of the first entry not less than the key given,
@@ -295,8 +336,8 @@ impl Table {
     }
 
     pub(super) fn count_read(&self, blocks: u64, bytes: u64) {
-        self.stats.blocks_read.fetch_add(blocks, Ordering::Relaxed);
-        self.stats.block_bytes_read.fetch_add(bytes, Ordering::Relaxed);
+        self.stats().add(Count::BlockRead, blocks);
+        self.stats().add(Count::BlockBytesRead, bytes);
     }
 
     /// Checks the content of the data block at `position` of the index, however it was read: its
@@ -345,7 +386,7 @@ impl Table {
     /// its versions were too new: then it stands right before.
     fn count_false_positive(&self, block: &Block, entry: usize, user: &[u8]) {
         if entry == 0 || !block.key_is(entry - 1, user) {
-            self.stats.filter_false_positive.fetch_add(1, Ordering::Relaxed);
+            self.stats().count(Count::FilterFalsePositive);
         }
     }
 
@@ -354,16 +395,39 @@ impl Table {
     }
 }
 
+/// An entry where it lies in its block.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockEntry<'a> {
+    block: &'a Arc<CachedBlock>,
+    index: usize,
+}
+
+impl<'a> BlockEntry<'a> {
+    /// Its value.
+    #[must_use]
+    #[inline]
+    pub fn value(self) -> &'a [u8] {
+        self.block.value(self.index)
+    }
+
+    /// Its value, to be kept.
+    #[must_use]
+    #[inline]
+    pub fn to_value(self) -> BlockValue {
+        BlockValue::new(self.block, self.index)
+    }
+}
+
 /// A value that keeps its block in memory as long as it lives.
 #[derive(Clone)]
 pub struct BlockValue {
-    block: Arc<Block>,
+    block: Arc<CachedBlock>,
     range: Range<usize>,
 }
 
 impl BlockValue {
-    pub(super) fn new(block: &Arc<Block>, entry: usize) -> BlockValue {
-        BlockValue { block: Arc::clone(block), range: block.value_range(entry) }
+    pub(super) fn new(block: &Arc<CachedBlock>, index: usize) -> BlockValue {
+        BlockValue { block: Arc::clone(block), range: block.value_range(index) }
     }
 }
 

@@ -129,6 +129,9 @@ impl Vfs for OneFile {
     fn rename(&self, from: &Path, _: &Path) -> Result<()> {
         self.missing(from)
     }
+    fn link(&self, from: &Path, _: &Path) -> Result<()> {
+        self.missing(from)
+    }
     fn remove(&self, path: &Path) -> Result<()> {
         self.missing(path)
     }

@@ -376,14 +376,40 @@ fn the_cache_saves_reads() {
     while iter.valid() {
         iter.next().unwrap();
     }
-    assert_eq!((stats.blocks_read.load(Ordering::Relaxed), cache.size()), (blocks, 0));
+    assert_eq!((stats.get(Count::BlockRead), cache.size()), (blocks, 0));
     let reads = || vfs.0.reads.load(Ordering::Relaxed);
     assert_eq!(scan(&table).unwrap(), model);
     let before = reads();
     assert_eq!(scan(&table).unwrap(), model);
     assert_eq!(get(&table, b"user0042", SeqNo(99)).unwrap().unwrap().1, b"value 42");
     assert_eq!(reads(), before);
-    assert_eq!(stats.cache_hits.load(Ordering::Relaxed), blocks + 1);
+    assert_eq!(stats.get(Count::CacheHit), blocks + 1);
+}
+
+/// A walk from block to block reads many at once, and the same entries; one here and there, and one
+/// backwards, do not.
+#[test]
+fn a_walk_reads_ahead() {
+    let model = small_model(10_000);
+    let (vfs, meta) = write(&model, 99, options(200, Compression::Lz4));
+    let table = Arc::new(Table::open(&vfs, path(), &meta, None).unwrap());
+    let blocks = table.index().count();
+    let reads = || vfs.0.reads.load(Ordering::Relaxed);
+    let before = reads();
+    assert_eq!(scan(&table).unwrap(), model);
+    assert!(reads() - before < blocks / 20, "{} reads of {blocks} blocks", reads() - before);
+
+    let mut iter = TableIter::new(Arc::clone(&table));
+    let before = reads();
+    for i in (0..10_000).rev().step_by(100) {
+        iter.seek(format!("user{i:04}").as_bytes(), Trailer::FIRST).unwrap();
+        assert!(iter.valid());
+    }
+    assert_eq!(reads() - before, 100);
+    let before = reads();
+    iter.last().unwrap();
+    (0..100).for_each(|_| iter.prev().unwrap());
+    assert!(reads() - before > 10);
 }
 
 /// The filter keeps reads of absent keys away from the blocks; those that it lets pass are counted
@@ -397,14 +423,14 @@ fn the_filter_saves_reads() {
     for i in 0..2000 {
         assert_eq!(get(&table, format!("user{i:04}x").as_bytes(), SeqNo(99)).unwrap(), None);
     }
-    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (negative, positive) = (count(&stats.filter_negative), count(&stats.filter_false_positive));
-    assert_eq!((count(&stats.filter_checked), negative + positive), (2000, 2000));
+    let negative = stats.get(Count::FilterNegative);
+    let positive = stats.get(Count::FilterFalsePositive);
+    assert_eq!((stats.get(Count::FilterPassed), negative + positive), (positive, 2000));
     assert!(positive < 40, "{positive}");
     for i in 0..2000 {
         assert_eq!(get(&table, format!("user{i:04}").as_bytes(), SeqNo(0)).unwrap(), None);
     }
-    assert_eq!(count(&stats.filter_false_positive), positive);
+    assert_eq!(stats.get(Count::FilterFalsePositive), positive);
 }
 
 /// A value larger than the target has a block to itself, and small entries around it do not grow

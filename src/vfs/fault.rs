@@ -36,6 +36,8 @@ pub enum OpKind {
     SyncDir,
     /// [`Vfs::rename`].
     Rename,
+    /// [`Vfs::link`].
+    Link,
     /// [`Vfs::remove`].
     Remove,
     /// [`Vfs::list`].
@@ -46,7 +48,7 @@ pub enum OpKind {
 
 impl OpKind {
     /// Every kind.
-    pub const ALL: [OpKind; 11] = [
+    pub const ALL: [OpKind; 12] = [
         OpKind::Create,
         OpKind::Open,
         OpKind::Read,
@@ -55,6 +57,7 @@ impl OpKind {
         OpKind::Sync,
         OpKind::SyncDir,
         OpKind::Rename,
+        OpKind::Link,
         OpKind::Remove,
         OpKind::List,
         OpKind::Lock,
@@ -70,6 +73,7 @@ impl OpKind {
             OpKind::Allocate => "extend",
             OpKind::Sync | OpKind::SyncDir => "sync",
             OpKind::Rename => "rename",
+            OpKind::Link => "link",
             OpKind::Remove => "remove",
             OpKind::List => "list",
             OpKind::Lock => "lock",
@@ -114,7 +118,7 @@ impl FaultError {
 pub struct Fault {
     /// The kind of call.
     pub op: OpKind,
-    /// A part of the path; empty for every path. Of a rename either path may match.
+    /// A part of the path; empty for every path. Of a rename or a link either may match.
     pub path_contains: String,
     /// So many matching calls, counted from [`FaultVfs::add`], are let through first.
     pub after: u64,
@@ -217,6 +221,13 @@ impl FaultVfs {
         }
     }
 
+    /// As [`FaultVfs::check`], for a call with two paths.
+    fn check_both(&self, op: OpKind, from: &Path, to: &Path) -> Result<()> {
+        // Bound first: the rules stay unlocked while the call is passed on.
+        let fault = self.rules.lock().judge(op, &[from, to]);
+        fault.map_or(Ok(()), |fault| Err(fault.at(op, from)))
+    }
+
     fn wrap(&self, file: Arc<dyn File>) -> Arc<dyn File> {
         Arc::new(FaultFile { file, vfs: self.clone() })
     }
@@ -244,12 +255,13 @@ impl Vfs for FaultVfs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
-        // Bound first: the rules stay unlocked while the call is passed on.
-        let fault = self.rules.lock().judge(OpKind::Rename, &[from, to]);
-        match fault {
-            Some(fault) => Err(fault.at(OpKind::Rename, from)),
-            None => self.inner.rename(from, to),
-        }
+        self.check_both(OpKind::Rename, from, to)?;
+        self.inner.rename(from, to)
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.check_both(OpKind::Link, from, to)?;
+        self.inner.link(from, to)
     }
 
     fn remove(&self, path: &Path) -> Result<()> {
@@ -384,6 +396,7 @@ mod tests {
                 OpKind::Sync => file.sync(),
                 OpKind::SyncDir => vfs.sync_dir(dir),
                 OpKind::Rename => vfs.rename(path, Path::new("/db/to")),
+                OpKind::Link => vfs.link(path, Path::new("/db/to")),
                 OpKind::Remove => vfs.remove(path),
                 OpKind::List => vfs.list(dir).map(drop),
                 OpKind::Lock => vfs.lock(path, b"1\n").map(drop),
@@ -421,17 +434,19 @@ mod tests {
         assert_eq!(vfs.injected(), 3);
     }
 
-    /// A rename is picked out by where it goes as well as by where it comes from.
+    /// A rename and a link are picked out by where they go as well as by where they come from.
     #[test]
-    fn a_rename_matches_by_either_path() {
+    fn a_rename_or_link_matches_by_either_path() {
         let (_, vfs, _) = faulty();
-        let to_current = Fault {
-            path_contains: "CURRENT".to_owned(),
-            ..fault(OpKind::Rename, 0, Times::Once, FaultError::Eio)
-        };
-        vfs.add(to_current);
-        assert!(vfs.rename(Path::new(F), Path::new("/db/CURRENT")).is_err());
+        for op in [OpKind::Rename, OpKind::Link] {
+            let path_contains = "CURRENT".to_owned();
+            vfs.add(Fault { path_contains, ..fault(op, 0, Times::Once, FaultError::Eio) });
+        }
+        let current = Path::new("/db/CURRENT");
+        assert!(vfs.rename(Path::new(F), current).is_err());
+        assert!(vfs.link(Path::new(F), current).is_err());
         assert!(vfs.exists(Path::new(F)).expect("exists"));
+        assert!(!vfs.exists(current).expect("exists"));
     }
 
     /// Half of a short write is in the file, half of a short allocation too; a short read fails

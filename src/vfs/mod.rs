@@ -8,10 +8,11 @@ pub mod os;
 pub mod sim;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// How [`Vfs::open`] opens an existing file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,9 +65,9 @@ pub trait File: Send + Sync + fmt::Debug {
 /// A held advisory lock; released when dropped, and by the system when its process dies.
 pub trait Lock: Send + Sync + fmt::Debug {}
 
-/// A directory of files: create, open, list, rename, remove, lock, sync.
+/// A directory of files: create, open, list, rename, link, remove, lock, sync.
 ///
-/// As on a real disk, a name that was created, renamed or removed is durable only after
+/// As on a real disk, a name that was created, linked, renamed or removed is durable only after
 /// [`Vfs::sync_dir`] on its directory, and content only after [`File::sync`].
 pub trait Vfs: Send + Sync + fmt::Debug {
     /// Creates a new, empty file for reading and writing; it must not exist.
@@ -84,6 +85,14 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// Renames a file, replacing the target.
     fn rename(&self, from: &Path, to: &Path) -> Result<()>;
 
+    /// Gives a file a second name, which must not exist. The two are equals: the content is one, and
+    /// is there until both names are gone.
+    ///
+    /// # Errors
+    /// Whatever the file system says, also that it has no such links or that the two names are not
+    /// on the same one ([`cannot_link`] tells): a copy does then.
+    fn link(&self, from: &Path, to: &Path) -> Result<()>;
+
     /// Removes a file.
     fn remove(&self, path: &Path) -> Result<()>;
 
@@ -100,6 +109,17 @@ pub trait Vfs: Send + Sync + fmt::Debug {
     /// [`crate::Error::Locked`] with the pid found in the file when it is held by another handle,
     /// of this process or another.
     fn lock(&self, path: &Path, content: &[u8]) -> Result<Box<dyn Lock>>;
+}
+
+/// Whether a failed [`Vfs::link`] says that there can be no link here, rather than that something
+/// went wrong.
+#[must_use]
+pub fn cannot_link(error: &Error) -> bool {
+    use ErrorKind::{CrossesDevices, PermissionDenied, TooManyLinks, Unsupported};
+    let kind = error.io_kind();
+    kind.is_some_and(|kind| {
+        matches!(kind, CrossesDevices | PermissionDenied | TooManyLinks | Unsupported)
+    })
 }
 
 /// Reads a whole file, at most `size_max` bytes of it.

@@ -2,6 +2,7 @@
 
 mod api;
 mod busy;
+mod checkpoint;
 mod compaction;
 mod concurrent;
 mod corners;
@@ -11,6 +12,7 @@ mod damage;
 mod dumps;
 mod faults;
 mod history;
+mod ingest;
 mod model;
 mod schedules;
 mod scripts;

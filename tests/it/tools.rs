@@ -5,7 +5,10 @@
 #![allow(clippy::disallowed_methods, reason = "these tests look at files as their owner does")]
 
 mod apply;
+mod bench;
 mod bulk;
+mod checkpoint;
+mod compact;
 mod cost;
 mod damage;
 mod disk;

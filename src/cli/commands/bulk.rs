@@ -25,21 +25,58 @@ pub(super) fn load(args: &Args, wanted: &LoadArgs, out: &mut Out) -> Outcome {
     let reader = Reader::open(input, wanted.format).map_err(|why| refuse(&wanted.file, why))?;
     let mut progress = Progress::begin("load", Unit::Bytes, size, out.is_quiet());
     let db = session::open_writer(args, true, out)?;
+    if wanted.sorted {
+        let loaded = load_sorted(&db, &wanted.file, reader, &mut progress);
+        let closed = session::close(db, false);
+        drop(progress);
+        let records = loaded.map_err(|failure| followed(failure, &stored(0)))?;
+        closed?;
+        return tell_loaded(records, 0, Status::Done, out);
+    }
     let mut loader = Loader { db, wanted, batch: WriteBatch::new(), loaded: 0, skipped: 0 };
     let ended = loader.all(reader, &mut progress, out);
     // What is loaded stays loaded and becomes durable, whether or not the rest is any good.
     let closed = session::close(loader.db, wanted.no_sync);
     drop(progress);
-    let status = ended.map_err(|failure| match failure {
-        Failure::Usage(text) => Failure::Usage(format!("{text}; {}", stored(loader.loaded))),
-        Failure::Damaged(text) => Failure::Damaged(format!("{text}; {}", stored(loader.loaded))),
-        other => other,
-    })?;
+    let status = ended.map_err(|failure| followed(failure, &stored(loader.loaded)))?;
     closed?;
-    let summary = Object::summary().number("records", loader.loaded);
-    out.summary(summary.number("skipped", loader.skipped))?;
-    out.hint(format_args!("loaded {} records, skipped {} lines", loader.loaded, loader.skipped));
+    tell_loaded(loader.loaded, loader.skipped, status, out)
+}
+
+fn tell_loaded(records: u64, skipped: u64, status: Status, out: &mut Out) -> Outcome {
+    out.summary(Object::summary().number("records", records).number("skipped", skipped))?;
+    out.hint(format_args!("loaded {records} records, skipped {skipped} lines"));
     Ok(status)
+}
+
+/// Builds tables of the records, which become part of the store at the end, all or none.
+fn load_sorted(db: &Db, file: &Path, mut reader: Reader, progress: &mut Progress) -> Outcome<u64> {
+    let mut writer = db.ingest_writer()?;
+    let mut records = 0;
+    while let Some(item) = reader.next() {
+        let Record { key, value } = item.map_err(|problem| refuse(file, problem))?;
+        writer.put(&key, &value).map_err(|error| match error {
+            Error::InvalidArgument(why) => {
+                refuse(file, Problem::Line { number: reader.line(), why })
+            }
+            other => other.into(),
+        })?;
+        records += 1;
+        if records % BATCH_COUNT as u64 == 0 {
+            progress.set(reader.position());
+        }
+    }
+    writer.commit()?;
+    Ok(records)
+}
+
+/// A failure of the input, and what became of what had been read.
+fn followed(failure: Failure, by: &str) -> Failure {
+    match failure {
+        Failure::Usage(text) => Failure::Usage(format!("{text}; {by}")),
+        Failure::Damaged(text) => Failure::Damaged(format!("{text}; {by}")),
+        other => other,
+    }
 }
 
 fn stored(count: u64) -> String {

@@ -1,9 +1,11 @@
 //! The verbs of `beach`, a file a group.
 
 mod admin;
+mod bench;
 mod bulk;
 mod kv;
 mod meta;
+mod range;
 mod session;
 mod tour;
 
@@ -27,8 +29,11 @@ pub fn run(args: &Args, out: &mut Out) -> Outcome {
         Verb::Load(wanted) => bulk::load(args, wanted, out),
         Verb::Dump(wanted) => bulk::dump(args, wanted, out),
         Verb::Flush => admin::flush(args, out),
-        Verb::Lsm => admin::lsm(args, out),
+        Verb::Checkpoint(wanted) => admin::checkpoint(args, wanted, out),
+        Verb::Compact(wanted) => admin::compact(args, wanted, out),
+        Verb::Lsm(wanted) => admin::lsm(args, wanted, out),
         Verb::Stats => admin::stats(args, out),
+        Verb::Bench(wanted) => bench::bench(args, wanted, out),
         Verb::Tour(wanted) => tour::tour(args, wanted, out),
         Verb::Completions(wanted) => meta::completions(wanted, out),
         Verb::Man(wanted) => meta::man(wanted, out),

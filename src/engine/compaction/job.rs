@@ -17,12 +17,13 @@ use super::{Action, Job, Limits, Strategy};
 use crate::engine::core::{Alarm, Core, WriteSide};
 use crate::engine::events::Event;
 use crate::engine::files::Failure;
-use crate::engine::version::{TableFile, Version};
+use crate::engine::tables::TableFile;
+use crate::engine::version::Version;
 use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::{Compression, Table, TableOrigin, TableWriter, WriterOptions};
+use crate::table::{Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// Bytes of a table after which what was written is synced: one large sync at the end would hold up
@@ -49,6 +50,8 @@ pub(in crate::engine) struct Compactions {
 struct State {
     manual: VecDeque<Arc<Manual>>,
     running: Option<Span>,
+    /// How many keep the next job from beginning.
+    held: u32,
     /// Nothing was due when the tree was last looked at, and it has not changed since.
     settled: bool,
     /// Jobs that failed in a row, and when the next may be tried.
@@ -76,6 +79,15 @@ pub(in crate::engine) struct Span {
     pub(in crate::engine) largest: Vec<u8>,
 }
 
+/// No job begins until this is dropped.
+pub(in crate::engine) struct Held<'a>(&'a Compactions);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().held -= 1;
+    }
+}
+
 impl Compactions {
     /// The tree has changed: something may be due.
     pub(in crate::engine) fn unsettle(&self) {
@@ -92,6 +104,13 @@ impl Compactions {
         self.state.lock().running.clone()
     }
 
+    /// Keeps jobs from beginning as long as the guard lives: for whoever changes the tree beside
+    /// them. A running one goes on.
+    pub(in crate::engine) fn hold(&self) -> Held<'_> {
+        self.state.lock().held += 1;
+        Held(self)
+    }
+
     /// Makes a running job give up and keeps others from beginning.
     pub(in crate::engine) fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -105,7 +124,8 @@ impl Compactions {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether no job begins any more.
+    pub(in crate::engine) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 }
@@ -132,7 +152,8 @@ impl Core {
     /// tree has changed.
     fn next_job(&self, side: &WriteSide) -> Option<(Job, Arc<Version>)> {
         let mut state = side.compactions.state.lock();
-        if state.stopped || self.files.runtime.monotonic_us() < state.retry_at_us {
+        if state.held > 0 || state.stopped || self.files.runtime.monotonic_us() < state.retry_at_us
+        {
             return None;
         }
         let version = Arc::clone(&self.superversion.load().version);
@@ -185,12 +206,14 @@ impl Core {
         if side.compactions.is_closing() && matches!(failure, Failure::Refused(_)) {
             return Step::Idle;
         }
-        state.stopped |= matches!(&failure, Failure::Refused(Error::Corruption(_)));
+        let damaged = matches!(&failure, Failure::Refused(Error::Corruption(_)));
         state.failures = state.failures.saturating_add(1);
         let wait = RETRY_US_MIN.saturating_mul(1 << state.failures.min(20)).min(RETRY_US_MAX);
         state.retry_at_us = self.files.runtime.monotonic_us().saturating_add(wait);
         drop(state);
         self.background_failed(side, failure);
+        // Only now: whoever waits is told what is damaged before being told that something is.
+        side.compactions.state.lock().stopped |= damaged;
         Step::Idle
     }
 
@@ -274,10 +297,7 @@ impl Core {
             _ => version.levels.get(below).into_iter().flatten().map(|file| &file.meta).collect(),
         };
         let writer = WriterOptions {
-            compression: match pick::compresses(job.output) {
-                true => self.options.compression,
-                false => Compression::None,
-            },
+            compression: self.options.compression,
             sync_bytes: Some(SYNC_BYTES),
             ..WriterOptions::default()
         };
@@ -302,7 +322,7 @@ impl Core {
             side.compactions.progress.fetch_add(run::PAUSE_SIZE, Ordering::Relaxed);
             self.update_pressure();
             match side.compactions.is_closing() || side.poison.is_set() {
-                true => Err(Error::Poisoned("the store is being closed".to_owned())),
+                true => Err(stopped()),
                 false => Ok(()),
             }
         };
@@ -351,14 +371,25 @@ impl Core {
         waited
     }
 
+    /// Makes the running job give up, and whoever waits return.
+    pub(in crate::engine) fn stop_compactions(&self) {
+        if let Some(side) = &self.writer {
+            side.compactions.close();
+            self.notify_waiting();
+        }
+    }
+
     fn wait_for_compactor(&self, side: &WriteSide, done: impl Fn() -> bool) -> Result<()> {
         let damaged = || side.compactions.state.lock().stopped;
+        let closing = || side.compactions.is_closing();
+        let failed = || side.has_background_error() || side.poison.is_set() || damaged();
         loop {
-            self.wait_for(&side.compactor, || {
-                done() || side.has_background_error() || side.poison.is_set() || damaged()
-            });
+            self.wait_for(&side.compactor, || done() || failed() || closing());
             if done() {
                 return Ok(());
+            }
+            if closing() {
+                return Err(stopped());
             }
             side.report_background_error()?;
             side.poison.check()?;
@@ -389,10 +420,10 @@ fn inputs_of(job: &Job, version: &Version) -> Vec<Arc<TableFile>> {
 fn runs_of(job: &Job, version: &Version) -> Result<Vec<Vec<Arc<Table>>>> {
     let mut runs = Vec::new();
     for file in version.files(job, 0) {
-        runs.push(vec![Arc::clone(file.table()?)]);
+        runs.push(vec![file.table()?]);
     }
     for level in 1..Level::COUNT {
-        let run = version.files(job, level).map(|file| file.table().cloned());
+        let run = version.files(job, level).map(|file| file.table());
         let run = run.collect::<Result<Vec<_>>>()?;
         if !run.is_empty() {
             runs.push(run);
@@ -443,10 +474,44 @@ fn ended(job: u64, us: u64, merged: &Merged) -> Event {
     }
 }
 
+/// What a job that gives up ends with, and whoever waits for it.
+fn stopped() -> Error {
+    Error::Poisoned("the compactions of this handle were stopped".to_owned())
+}
+
 fn count_merge(counters: &mut Counters, merged: &Merged) {
     // Saturating, since a manifest may say anything.
     let add = |total: &mut u64, more| *total = total.saturating_add(more);
     add(&mut counters.compactions, 1);
     add(&mut counters.compacted_bytes_in, merged.bytes_in);
     add(&mut counters.compacted_bytes_out, merged.bytes_out);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Db, Error};
+
+    /// After the stop: no compaction by hand, no waiting for one, but writes, flushes and reads as ever,
+    /// and a close that marks the store as closed.
+    #[test]
+    fn a_handle_whose_compactions_were_stopped_goes_on_without_them() -> crate::Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path())?;
+        db.put("a", "1")?;
+        db.stop_compactions();
+        assert!(matches!(db.compact::<&str, _>(..), Err(Error::Poisoned(_))));
+        assert!(matches!(db.wait_for_compactions(), Err(Error::Poisoned(_))));
+        for n in 0..10 {
+            db.put("a", n.to_string())?;
+            db.flush()?;
+        }
+        assert_eq!(db.tables().len(), 11);
+        assert_eq!(&*db.get("a")?.unwrap(), b"9");
+        db.close()?;
+        let db = Db::open(dir.path())?;
+        assert!(db.recovery().clean);
+        db.compact::<&str, _>(..)?;
+        assert_eq!((db.tables().len(), db.stats().dropped_shadowed), (1, 10));
+        Ok(())
+    }
 }

@@ -10,16 +10,14 @@ use crate::format::key::{KEY_SIZE_MAX, Trailer};
 /// The entries of a data or index block, addressed by position and searched without decoding.
 #[derive(Debug)]
 pub struct Block {
-    content: Vec<u8>,
-    count: usize,
+    // Small, so that a block in a cache costs one cache line beside its content.
+    content: Box<[u8]>,
+    count: u32,
+    /// Where the suffixes and the values begin; the regions before them follow from the count.
+    suffixes: u32,
+    values: u32,
+    prefix_size: u16,
     wide: bool,
-    prefix_size: usize,
-    /// Where the regions behind the prefix begin.
-    trailers: usize,
-    key_ends: usize,
-    value_ends: usize,
-    suffixes: usize,
-    values: usize,
 }
 
 impl Block {
@@ -50,27 +48,17 @@ impl Block {
         if fixed > content.len() as u64 {
             return Err(format!("{count} entries do not fit into {} bytes", content.len()));
         }
-        // Both now fit into memory that exists, so the sums below cannot overflow.
-        let count = count as usize;
-        let trailers = HEADER_SIZE + usize::from(prefix_size);
-        let key_ends = trailers + count * 8;
-        let value_ends = key_ends + count * end_size;
-        let suffixes = value_ends + count * end_size;
-        let mut block = Block {
-            content,
-            count,
-            wide,
-            prefix_size: usize::from(prefix_size),
-            trailers,
-            key_ends,
-            value_ends,
-            suffixes,
-            values: suffixes,
-        };
-        block.values += block.check_ends("key", key_ends, suffixes, 1, KEY_SIZE_MAX)?;
+        // It fits into the content, whose size is limited, so no sum below overflows.
+        let suffixes = fixed as u32;
+        let content = content.into_boxed_slice();
+        let mut block = Block { content, count, suffixes, values: suffixes, prefix_size, wide };
+        let (key_ends, value_ends) = (block.key_ends(), block.value_ends());
+        let keys_size = block.check_ends("key", key_ends, suffixes as usize, 1, KEY_SIZE_MAX)?;
+        block.values += keys_size as u32;
+        let values = block.values as usize;
         let values_size =
-            block.check_ends("value", value_ends, block.values, 0, CONTENT_SIZE_MAX as usize)?;
-        match block.content.len() - block.values - values_size {
+            block.check_ends("value", value_ends, values, 0, CONTENT_SIZE_MAX as usize)?;
+        match block.content.len() - values - values_size {
             0 => Ok(block),
             extra => Err(format!("{extra} bytes behind the last value")),
         }
@@ -86,9 +74,9 @@ impl Block {
         size_min: usize,
         size_max: usize,
     ) -> Result<usize, String> {
-        let prefix_size = if size_min == 0 { 0 } else { self.prefix_size };
+        let prefix_size = if size_min == 0 { 0 } else { usize::from(self.prefix_size) };
         let mut previous = 0;
-        for index in 0..self.count {
+        for index in 0..self.count() {
             let end = self.end(ends, index);
             if end < previous {
                 return Err(format!("{what} {index} ends at {end}, before it begins ({previous})"));
@@ -107,8 +95,9 @@ impl Block {
 
     /// Number of entries; at least one.
     #[must_use]
+    #[inline]
     pub fn count(&self) -> usize {
-        self.count
+        self.count as usize
     }
 
     /// Bytes of content.
@@ -126,27 +115,28 @@ impl Block {
     /// The memory the content lies in, for the next block.
     #[must_use]
     pub fn into_content(self) -> Vec<u8> {
-        self.content
+        self.content.into_vec()
     }
 
     /// What all user keys of the block begin with.
     #[must_use]
+    #[inline]
     pub fn prefix(&self) -> &[u8] {
-        &self.content[HEADER_SIZE..HEADER_SIZE + self.prefix_size]
+        &self.content[HEADER_SIZE..self.trailers()]
     }
 
     /// What follows the prefix in the user key at `index`.
     #[must_use]
     #[inline]
     pub fn suffix(&self, index: usize) -> &[u8] {
-        &self.content[self.range(self.key_ends, self.suffixes, index)]
+        &self.content[self.range(self.key_ends(), self.suffixes as usize, index)]
     }
 
     /// Sequence number and kind of the entry at `index`.
     #[must_use]
     #[inline]
     pub fn trailer(&self, index: usize) -> Trailer {
-        let at = self.trailers + index * 8;
+        let at = self.trailers() + index * 8;
         let mut bytes = [0; 8];
         bytes.copy_from_slice(&self.content[at..at + 8]);
         Trailer(u64::from_le_bytes(bytes))
@@ -163,7 +153,7 @@ impl Block {
     #[must_use]
     #[inline]
     pub fn value_range(&self, index: usize) -> Range<usize> {
-        self.range(self.value_ends, self.values, index)
+        self.range(self.value_ends(), self.values as usize, index)
     }
 
     /// The user key at `index`, put together.
@@ -188,6 +178,17 @@ impl Block {
         }
     }
 
+    /// Reads a byte of each cache line that a search may need, all at once rather than one after
+    /// the other: for a block that is not in the processor's caches.
+    #[inline]
+    pub fn touch_keys(&self) {
+        const LINE: usize = 64;
+        // A large block is searched in few of its lines.
+        let keys = &self.content[self.key_ends()..self.values as usize];
+        let lines = keys.iter().step_by(LINE).take(16);
+        std::hint::black_box(lines.fold(0, |sum: u8, byte| sum | byte));
+    }
+
     /// Position of the first entry whose key is not less than the one given; the count if none.
     ///
     /// Means nothing where the keys do not ascend, but stays within bounds.
@@ -195,8 +196,8 @@ impl Block {
     pub fn lower_bound(&self, user: &[u8], trailer: Trailer) -> usize {
         match self.place(user) {
             Place::Before => 0,
-            Place::Behind => self.count,
-            Place::Within(suffix) => self.search(0..self.count, suffix, trailer),
+            Place::Behind => self.count(),
+            Place::Within(suffix) => self.search(0..self.count(), suffix, trailer),
         }
     }
 
@@ -235,7 +236,7 @@ impl Block {
     /// # Errors
     /// Which entry is not.
     pub fn verify_order(&self) -> Result<(), String> {
-        for index in 1..self.count {
+        for index in 1..self.count() {
             let ordering = self.compare_suffix(index - 1, self.suffix(index), self.trailer(index));
             if ordering != Ordering::Less {
                 return Err(format!("the key of entry {index} does not follow the one before it"));
@@ -244,10 +245,26 @@ impl Block {
         Ok(())
     }
 
+    /// Where the regions behind the prefix begin.
+    #[inline]
+    fn trailers(&self) -> usize {
+        HEADER_SIZE + usize::from(self.prefix_size)
+    }
+
+    #[inline]
+    fn key_ends(&self) -> usize {
+        self.trailers() + self.count() * 8
+    }
+
+    #[inline]
+    fn value_ends(&self) -> usize {
+        self.suffixes as usize - self.count() * if self.wide { 4 } else { 2 }
+    }
+
     #[inline]
     fn compare_suffix(&self, index: usize, suffix: &[u8], trailer: Trailer) -> Ordering {
         // As `key::compare`, but the trailer, a cache line of its own, is loaded only on a tie.
-        self.suffix(index).cmp(suffix).then_with(|| trailer.cmp(&self.trailer(index)))
+        compare_bytes(self.suffix(index), suffix).then_with(|| trailer.cmp(&self.trailer(index)))
     }
 
     #[inline]
@@ -268,6 +285,18 @@ impl Block {
             usize::from(u16::from_le_bytes([self.content[at], self.content[at + 1]]))
         }
     }
+}
+
+/// Compares as slices do, without a call where the first eight bytes tell.
+#[inline]
+fn compare_bytes(a: &[u8], b: &[u8]) -> Ordering {
+    if let (Some(x), Some(y)) = (a.first_chunk::<8>(), b.first_chunk::<8>()) {
+        let (x, y) = (u64::from_be_bytes(*x), u64::from_be_bytes(*y));
+        if x != y {
+            return x.cmp(&y);
+        }
+    }
+    a.cmp(b)
 }
 
 /// Where a user key lies relative to the prefix of a block.

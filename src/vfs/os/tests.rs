@@ -38,6 +38,27 @@ fn create_refuses_an_existing_file() -> Result<()> {
     Ok(())
 }
 
+/// The second name shows the same bytes, now and when the first is gone; one that is taken is
+/// refused and left alone; and a file system that cannot link is told apart from one that failed.
+#[test]
+fn a_link_is_a_second_name_of_one_content() -> Result<()> {
+    let dir = scratch();
+    let (first, second) = (dir.path().join("a"), dir.path().join("b"));
+    OsVfs.create(&first)?.write_at(b"content", 0)?;
+    OsVfs.link(&first, &second)?;
+    OsVfs.remove(&first)?;
+    let file = OsVfs.open(&second, Access::Read)?;
+    assert_eq!(read_all(&*file, 99)?, b"content");
+    OsVfs.create(&first)?;
+    let error = OsVfs.link(&second, &first).expect_err("the name is taken");
+    assert_eq!(error.io_kind(), Some(ErrorKind::AlreadyExists));
+    assert!(!crate::vfs::cannot_link(&error));
+    assert_eq!(OsVfs.open(&first, Access::Read)?.size()?, 0);
+    let elsewhere = Error::io("link", first, ErrorKind::CrossesDevices.into());
+    assert!(crate::vfs::cannot_link(&elsewhere));
+    Ok(())
+}
+
 /// Both fills give the asked size in zeros behind the old content; the blocks the system counts
 /// show that the space is really there, and a smaller size changes nothing.
 #[test]

@@ -214,6 +214,17 @@ impl Disk {
         self.change(&from_dir, seq, Cause::Rename, from_name, entry, false)
     }
 
+    /// Gives a file a second name. To a power loss it is a name like any that was made.
+    pub(super) fn link(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        let entry = Entry::File(self.find_file(from)?);
+        let (dir, name) = split(to).ok_or(Errno::EXIST)?;
+        if self.dir(&dir)?.live.contains_key(&name) {
+            return Err(Errno::EXIST.into());
+        }
+        let seq = self.seq();
+        self.change(&dir, seq, Cause::Create, name, entry, true)
+    }
+
     pub(super) fn remove(&mut self, path: &Path) -> io::Result<()> {
         let entry = Entry::File(self.find_file(path)?);
         let (dir, name) = split(path).ok_or(Errno::ISDIR)?;

@@ -115,8 +115,8 @@ impl SimVfs {
         SimVfs { shared: Arc::new(Shared { state, ..Shared::default() }) }
     }
 
-    /// How many operations changed the disk: create, write, allocate, sync, rename, remove, mkdir,
-    /// directory sync, lock. One that failed does not count.
+    /// How many operations changed the disk: create, write, allocate, sync, rename, link, remove,
+    /// mkdir, directory sync, lock. One that failed does not count.
     #[must_use]
     pub fn op_count(&self) -> u64 {
         self.shared.state.lock().op_count
@@ -297,6 +297,10 @@ impl Vfs for SimVfs {
 
     fn rename(&self, from: &Path, to: &Path) -> Result<()> {
         self.change("rename", from, |state| state.disk.rename(from, to))
+    }
+
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        self.change("link", from, |state| state.disk.link(from, to))
     }
 
     fn remove(&self, path: &Path) -> Result<()> {

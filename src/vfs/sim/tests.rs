@@ -254,6 +254,32 @@ fn a_rename_happens_or_does_not() -> Result<()> {
     Ok(())
 }
 
+/// A second name is durable only with its directory, under every plan like one that was created; it
+/// shows what is written through the first, and keeps the content when the first is gone.
+#[test]
+fn a_link_is_a_name_of_its_own_and_the_content_is_one() -> Result<()> {
+    let sim = sim();
+    let file = file_with(&sim, "f", b"old");
+    let (f, g) = (Path::new("/db/f"), Path::new("/db/g"));
+    sim.link(f, g)?;
+    assert_eq!(listings(&sim, DirPlan::LoseAll), listing_set(["f"]));
+    assert_eq!(listings(&sim, DirPlan::Subset), listing_set(["f", "f g"]));
+    assert_eq!(listings(&sim, DirPlan::UndoRemoves), listing_set(["f g"]));
+    let error = sim.link(f, g).expect_err("it exists");
+    assert_eq!(error.io_kind(), Some(io::ErrorKind::AlreadyExists));
+    sim.link(Path::new("/db/none"), Path::new("/db/h")).expect_err("there is no such file");
+
+    sim.sync_dir(Path::new("/db"))?;
+    file.write_at(b"new", 0)?;
+    assert_eq!(sim.read_file(g)?, b"new");
+    assert_eq!(sim.crash(&CrashPlan::LOSE_ALL).read_file(g)?, b"old");
+    sim.remove(f)?;
+    sim.sync_dir(Path::new("/db"))?;
+    file.sync()?;
+    assert_eq!(sim.crash(&CrashPlan::LOSE_ALL).dump().into_values().collect::<Vec<_>>(), [b"new"]);
+    Ok(())
+}
+
 /// The store's own directory is a name like any other: without a sync of its parent it is gone
 /// with all that is in it, synced or not.
 #[test]

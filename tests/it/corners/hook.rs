@@ -57,6 +57,10 @@ impl Vfs for HookVfs {
         (self.hook)("rename", to, 0)?;
         self.inner.rename(from, to)
     }
+    fn link(&self, from: &Path, to: &Path) -> Result<()> {
+        (self.hook)("link", to, 0)?;
+        self.inner.link(from, to)
+    }
     fn remove(&self, path: &Path) -> Result<()> {
         (self.hook)("remove", path, 0)?;
         self.inner.remove(path)

@@ -63,6 +63,7 @@ pub(super) struct Figures {
     pub(super) moves: u64,
     pub(super) job_max: f64,
     pub(super) job_sum: f64,
+    pub(super) causes: std::collections::BTreeMap<String, (u64, f64, f64, f64)>,
     pub(super) runs: Vec<usize>,
     pub(super) space_max: f64,
     pub(super) seconds: f64,
@@ -225,8 +226,22 @@ impl Simulator {
                 self.figures.job_max = self.figures.job_max.max(size);
                 let raw: f64 = inputs.iter().map(|run| run.meta.raw_bytes as f64).sum();
                 self.figures.merged_raw += raw;
+                let below: f64 = job
+                    .inputs
+                    .iter()
+                    .zip(&inputs)
+                    .filter(|((level, _), _)| *level == job.output)
+                    .map(|(_, run)| run.meta.size as f64)
+                    .sum();
                 let merged = self.merge(&inputs, output);
-                self.figures.written += merged.iter().map(|run| run.meta.size as f64).sum::<f64>();
+                let written = merged.iter().map(|run| run.meta.size as f64).sum::<f64>();
+                self.figures.written += written;
+                let cause =
+                    self.figures.causes.entry(format!("{}>{}", job.cause, job.output)).or_default();
+                cause.0 += 1;
+                cause.1 += size - below;
+                cause.2 += below;
+                cause.3 += written;
                 self.levels[output].extend(merged);
             }
         }
@@ -274,7 +289,7 @@ impl Simulator {
         let mut below = below.into_iter().skip_while(|(end, _)| *end <= first).peekable();
         let (mut out, mut start, mut had, mut under) = (Vec::new(), 0, 0.0, 0.0);
         for at in 0..shares[0].len() {
-            had += self.bytes(shares, at..at + 1, output);
+            had += self.bytes(shares, at..at + 1);
             let mut boundary = false;
             while let Some((_, size)) = below.next_if(|(end, _)| *end <= first + at + 1) {
                 boundary = true;
@@ -287,8 +302,8 @@ impl Simulator {
             if (full && output > 0) || at + 1 == shares[0].len() {
                 let part: Vec<Vec<f32>> =
                     shares.iter().map(|all| all[start..=at].to_vec()).collect();
-                if self.bytes(&part, 0..part[0].len(), output) > 0.0 {
-                    out.push(self.run(first + start, part, seqnos, output));
+                if self.bytes(&part, 0..part[0].len()) > 0.0 {
+                    out.push(self.run(first + start, part, seqnos));
                 }
                 (start, had, under) = (at + 1, 0.0, 0.0);
             }
@@ -304,18 +319,11 @@ impl Simulator {
         shares.iter().zip(&self.load.classes).map(of).sum()
     }
 
-    fn bytes(&self, shares: &[Vec<f32>], cells: std::ops::Range<usize>, level: usize) -> f64 {
-        let ratio = if pick::compresses(Level(level as u8)) { LZ4 } else { 1.0 };
-        self.entries(shares, cells) * PAIR * OVERHEAD * ratio
+    fn bytes(&self, shares: &[Vec<f32>], cells: std::ops::Range<usize>) -> f64 {
+        self.entries(shares, cells) * PAIR * OVERHEAD * LZ4
     }
 
-    fn run(
-        &mut self,
-        first: usize,
-        shares: Vec<Vec<f32>>,
-        seqnos: (SeqNo, SeqNo),
-        level: usize,
-    ) -> Rc<Run> {
+    fn run(&mut self, first: usize, shares: Vec<Vec<f32>>, seqnos: (SeqNo, SeqNo)) -> Rc<Run> {
         self.number += 1;
         let count = shares[0].len();
         let key = |cell: usize, low: u8, seqno| InternalKey {
@@ -327,7 +335,7 @@ impl Simulator {
         let meta = TableMeta {
             number: FileNumber(self.number),
             id: FileId(self.number),
-            size: self.bytes(&shares, 0..count, level) as u64,
+            size: self.bytes(&shares, 0..count) as u64,
             smallest: key(first, 0, seqnos.1),
             largest: key(first + count - 1, 255, seqnos.0),
             min_seqno: seqnos.0,
@@ -360,12 +368,13 @@ impl Simulator {
                 (0, self.load.classes.iter().map(share).collect())
             }
         };
-        let mut run = self.run(first, shares, seqnos, 0);
-        let settles = self.with_shape(|shape| {
-            pick::settles(shape, &run.meta.smallest.user, &run.meta.largest.user)
+        let mut run = self.run(first, shares, seqnos);
+        let compresses = self.with_shape(|shape| {
+            let (from, to) = (&run.meta.smallest.user, &run.meta.largest.user);
+            pick::flush_compresses(self.strategy, shape, from, to)
         });
-        if settles && let Some(run) = Rc::get_mut(&mut run) {
-            run.meta.size = (run.meta.size as f64 * LZ4) as u64;
+        if !compresses && let Some(run) = Rc::get_mut(&mut run) {
+            run.meta.size = (run.meta.size as f64 / LZ4) as u64;
         }
         self.figures.user += FLUSH * PAIR;
         self.figures.written += run.meta.size as f64;
@@ -394,7 +403,7 @@ impl Simulator {
         }
         let live: Vec<Vec<f32>> =
             left.iter().map(|all| all.iter().map(|cell| 1.0 - cell).collect()).collect();
-        let live = self.bytes(&live, 0..live[0].len(), 6);
+        let live = self.bytes(&live, 0..live[0].len());
         self.sizes().iter().sum::<u64>() as f64 / live
     }
 
