@@ -188,16 +188,29 @@ pub(crate) fn table_files(vfs: &SimVfs) -> BTreeSet<u64> {
     names.iter().filter_map(|name| table_number(name)).collect()
 }
 
-/// The disk with a guard: before a table is removed, what a power loss at that moment would leave
-/// is opened, and must not name it.
-fn guarded(sim: &SimVfs, removals: &Arc<AtomicU64>) -> HookVfs {
-    let (disk, removals) = (sim.clone(), Arc::clone(removals));
+/// Table files made during the current step, and removed in all.
+#[derive(Debug, Default)]
+struct Counts {
+    creations: AtomicU64,
+    removals: AtomicU64,
+}
+
+/// Tables that one step may make. More means that compactions go round in circles.
+const TABLES_MAX: u64 = 500;
+
+/// The disk with two guards. Before a table is removed, what a power loss at that moment would leave
+/// is opened, and must not name it. And the background comes to an end.
+fn guarded(sim: &SimVfs, counts: &Arc<Counts>) -> HookVfs {
+    let (disk, counts) = (sim.clone(), Arc::clone(counts));
     HookVfs::new(sim.clone(), move |call, path, _| {
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if call == "remove"
-            && let Some(number) = table_number(name)
-        {
-            removals.fetch_add(1, Ordering::Relaxed);
+        let Some(number) = table_number(name) else { return Ok(()) };
+        if call == "create" {
+            let made = counts.creations.fetch_add(1, Ordering::Relaxed);
+            assert!(made < TABLES_MAX, "no end of compactions");
+        }
+        if call == "remove" {
+            counts.removals.fetch_add(1, Ordering::Relaxed);
             let left = disk.crash(&CrashPlan::LOSE_ALL);
             let options = tiny(left, &InlineRuntime::new(1));
             let db = options.open_read_only(DIR).expect("what a power loss leaves");
@@ -282,7 +295,7 @@ pub(crate) struct History {
     iterators: Vec<Held>,
     /// A read-only handle, and how many batches it shows.
     reader: Option<(Db, usize)>,
-    removals: Arc<AtomicU64>,
+    counts: Arc<Counts>,
     pub(crate) happened: Happened,
 }
 
@@ -299,13 +312,13 @@ impl History {
             snapshots: Vec::new(),
             iterators: Vec::new(),
             reader: None,
-            removals: Arc::default(),
+            counts: Arc::default(),
             happened: Happened::default(),
         }
     }
 
     pub(crate) fn open(&mut self) -> Result<&Db> {
-        let vfs = guarded(&self.vfs, &self.removals);
+        let vfs = guarded(&self.vfs, &self.counts);
         let db = self.tree.options(vfs, &self.runtime).open(Path::new(DIR))?;
         Ok(self.db.insert(db))
     }
@@ -320,6 +333,7 @@ impl History {
 
     /// Runs one step; panics where store and model differ.
     pub(crate) fn step(&mut self, op: &Op) -> Result<()> {
+        self.counts.creations.store(0, Ordering::Relaxed);
         match op {
             Op::Write(changes, durability) => self.write(changes, *durability)?,
             Op::Sync => {
@@ -506,7 +520,7 @@ impl History {
         self.vfs.clear_observer();
         self.runtime.run_until_idle();
         assert_eq!(table_files(&self.vfs), live_tables(self.db()), "files and tree");
-        self.happened.removals = self.removals.load(Ordering::Relaxed);
+        self.happened.removals = self.counts.removals.load(Ordering::Relaxed);
         self.db.take().expect("an open store").close()?;
         Ok(self.happened)
     }
