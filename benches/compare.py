@@ -77,8 +77,10 @@ class Run:
         self.dir = args.dir / f"{engine}-{label}-{base}"
 
     def num(self):
-        # db_bench and beach alike make fillsync a thousandth of the keys.
-        return self.args.syncs * 1000 if self.phase == "sync" else self.args.num
+        if self.phase != "sync":
+            return self.args.num
+        # beach syncs a thousandth of the keys, db_bench each of them, though it says otherwise.
+        return self.args.syncs * (1000 if self.engine == "beach" else 1)
 
     def words(self):
         carry, beach, rocksdb = PHASES[self.phase]
