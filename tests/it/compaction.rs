@@ -199,6 +199,28 @@ fn the_oldest_tables_are_forgotten_first() {
     assert_eq!(store.left_over(), BTreeSet::new());
 }
 
+/// A tombstone goes into the bottom with a merge that leaves a newer table of its key in L0. It is
+/// dropped there, however many merges of its range are asked for, and they all come to an end: the
+/// newer table is no reason to keep it.
+#[test]
+fn a_newer_table_above_keeps_no_tombstone_alive() {
+    let store = Store::new(Tree { memtable_size: 1, ..Tree::default() });
+    let db = &store.db;
+    write(db, [0, 5], None);
+    write(db, [0], None);
+    write(db, [5], None);
+    let mut batch = WriteBatch::new();
+    batch.put("key000", "value").delete("key003");
+    db.write(batch, Durability::Buffered).expect("write");
+    db.flush().expect("flush");
+    db.compact("key000".."key001").expect("compact");
+    let levels = db.stats().levels;
+    assert_eq!((levels[0].tables, levels[0].tombstones), (1, 1), "the newer one stays");
+    assert_eq!((levels[6].entries, levels[6].tombstones), (1, 0));
+    assert!(db.stats().compactions <= 2, "{} merges", db.stats().compactions);
+    assert_eq!(content_of(db).len(), 1);
+}
+
 /// A batch of tables is merged while others are flushed between the steps, in every order of two
 /// workers over sixteen steps: nothing is lost, whatever came first.
 #[test]

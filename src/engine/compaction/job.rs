@@ -434,6 +434,10 @@ fn runs_of(job: &Job, version: &Version) -> Result<Vec<Vec<Arc<Table>>>> {
 
 /// The tables outside the job that may hold older versions of its keys: those of L0, which overlap each
 /// other, and the others by level.
+///
+/// As for a read, a table above or before every input holds nothing older. Were it counted by its
+/// sequence numbers alone, a table of the bottom could keep a tombstone for the sake of newer entries
+/// above it, and be rewritten again and again to be rid of it.
 fn older_than<'a>(
     job: &Job,
     version: &'a Version,
@@ -441,15 +445,16 @@ fn older_than<'a>(
     let inputs = inputs_of(job, version);
     let newest = inputs.iter().map(|file| file.meta.max_seqno).max().unwrap_or(SeqNo::ZERO);
     let numbers: BTreeSet<_> = inputs.iter().map(|file| file.meta.number).collect();
-    let older = |level: &'a Vec<Arc<TableFile>>| {
-        let outside = level
-            .iter()
-            .map(|file| &file.meta)
-            .filter(|meta| !numbers.contains(&meta.number) && meta.min_seqno <= newest);
-        outside.collect::<Vec<_>>()
+    let outside = |tables: &'a [Arc<TableFile>]| -> Vec<&'a TableMeta> {
+        let metas = tables.iter().map(|file| &file.meta);
+        metas.filter(|meta| !numbers.contains(&meta.number) && meta.min_seqno <= newest).collect()
     };
-    let mut levels = version.levels.iter().map(older);
-    (levels.next().unwrap_or_default(), levels.collect())
+    let top = &version.levels[0];
+    let first = top.iter().position(|file| numbers.contains(&file.meta.number));
+    let loose = outside(&top[first.unwrap_or(top.len())..]);
+    let shallowest = job.inputs.iter().map(|(level, _)| usize::from(level.0)).min();
+    let from = shallowest.unwrap_or(Level::COUNT).max(1);
+    (loose, version.levels[from..].iter().map(|tables| outside(tables)).collect())
 }
 
 fn span(job: &Job, version: &Version) -> Span {
