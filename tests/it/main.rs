@@ -14,6 +14,7 @@ mod faults;
 mod history;
 mod ingest;
 mod model;
+mod orderings;
 mod schedules;
 mod scripts;
 mod tidy;
