@@ -447,6 +447,8 @@ impl Core {
     fn close_flushed(&self, side: &WriteSide) -> Result<()> {
         if self.should_flush(side) {
             self.flush()?;
+        }
+        if self.counters.flushes.get() > 0 {
             self.settle_small(side)?;
         }
         self.sync()?;

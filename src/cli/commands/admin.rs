@@ -30,9 +30,9 @@ pub(super) fn flush(args: &Args, out: &mut Out) -> Outcome {
 pub(super) fn checkpoint(args: &Args, wanted: &CheckpointArgs, out: &mut Out) -> Outcome {
     let made = session::read(args, out, |db| db.checkpoint(&wanted.out))?;
     out.hint(format_args!(
-        "{} holds {} tables of {}, {} of them shared with {}",
+        "{} holds {} of {}, {} of them shared with {}",
         wanted.out.display(),
-        made.tables,
+        plural(made.tables, "table"),
         size(made.table_bytes),
         made.linked,
         args.store.dir()?.display(),
