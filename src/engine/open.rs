@@ -448,7 +448,8 @@ impl Core {
         if self.should_flush(side) {
             self.flush()?;
         }
-        if self.counters.flushes.get() > 0 {
+        // After an error the next handle has a look; this one does not wait until it may try again.
+        if self.counters.flushes.get() > 0 && self.counters.background_errors.get() == 0 {
             self.settle_small(side)?;
         }
         self.sync()?;
@@ -462,7 +463,9 @@ impl Core {
         if debt.bytes > SETTLE_BYTES_MAX || side.compactions.is_closing() {
             return Ok(());
         }
-        self.wait_for_compactions_of(side)
+        // Only what is due: what could wait is for those who wait for it.
+        side.wake_compactor();
+        self.wait_for_compactor(side, || side.compactions.is_settled())
     }
 
     /// Closes without a sync: what was promised is kept, buffered data stays buffered.

@@ -365,7 +365,12 @@ impl Core {
 
     pub(in crate::engine) fn wait_for_compactions_of(&self, side: &WriteSide) -> Result<()> {
         side.compactions.waiting.fetch_add(1, Ordering::AcqRel);
-        side.compactions.unsettle();
+        {
+            let mut state = side.compactions.state.lock();
+            state.settled = false;
+            // Whoever waits for it wants it tried now.
+            state.retry_at_us = 0;
+        }
         let waited = self.wait_for_compactor(side, || side.compactions.is_settled());
         side.compactions.waiting.fetch_sub(1, Ordering::AcqRel);
         waited
@@ -379,7 +384,11 @@ impl Core {
         }
     }
 
-    fn wait_for_compactor(&self, side: &WriteSide, done: impl Fn() -> bool) -> Result<()> {
+    pub(in crate::engine) fn wait_for_compactor(
+        &self,
+        side: &WriteSide,
+        done: impl Fn() -> bool,
+    ) -> Result<()> {
         let damaged = || side.compactions.state.lock().stopped;
         let closing = || side.compactions.is_closing();
         let failed = || side.has_background_error() || side.poison.is_set() || damaged();

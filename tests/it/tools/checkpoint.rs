@@ -43,6 +43,6 @@ fn a_checkpoint_needs_a_place_of_its_own() {
     run(&place.db()).expect(2).prints("").says("it holds a store");
     run(&strangers.join("letter")).expect(5).prints("");
     assert_eq!(picture(&strangers), before);
-    run(&place.path("copy")).expect(0).prints("").says("1 tables");
+    run(&place.path("copy")).expect(0).prints("").says("1 table of");
     run(&place.path("copy")).expect(2).says("it holds a store");
 }
