@@ -44,8 +44,9 @@ pub mod types;
 pub mod vfs;
 
 pub use engine::{
-    Action, Cause, Checkpoint, Db, DroppedTail, Durability, Event, IngestWriter, Iter, LevelStats,
-    Listener, Options, Recovery, Snapshot, Stats, Strategy, TableBuilder, Value,
+    Action, Cause, Checkpoint, Cursor, Db, DroppedTail, Durability, Event, IngestWriter, Iter,
+    LevelStats, Listener, MemoryStats, Options, ReadStats, Recovery, Snapshot, StallStats, Stats,
+    Strategy, TableBuilder, Times, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;

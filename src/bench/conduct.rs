@@ -47,10 +47,10 @@ pub struct Second {
     pub l0_tables: u64,
     /// Bytes of all tables.
     pub table_bytes: u64,
-    /// Bytes that compactions have yet to read, if the store says.
-    pub debt_bytes: Option<u64>,
-    /// Microseconds for which writers were held back in this second, if the store says.
-    pub stall_us: Option<u64>,
+    /// Bytes that compactions have yet to read.
+    pub debt_bytes: u64,
+    /// Microseconds for which writers were held back in this second.
+    pub stall_us: u64,
     /// Memory of the process, if the system says.
     pub rss_bytes: Option<u64>,
 }
@@ -242,7 +242,7 @@ struct Seconds {
     next_us: u64,
     last_us: u64,
     last_done: u64,
-    last_stall_us: Option<u64>,
+    last_stall_us: u64,
     told: u64,
     whole: u64,
     worst: f64,
@@ -291,7 +291,7 @@ impl Seconds {
     fn measure(&mut self, now_us: u64, length: f64, ops: u64) -> Second {
         let stats = self.db.stats();
         let figures = Figures::of(&stats);
-        let stalled = figures.stall_us.zip(self.last_stall_us).map(|(now, last)| now - last);
+        let stalled = figures.stall_us.saturating_sub(self.last_stall_us);
         self.last_stall_us = figures.stall_us;
         Second {
             at: now_us as f64 / SECOND_US as f64,

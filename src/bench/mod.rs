@@ -241,11 +241,11 @@ impl Bench {
         let (figures, usage) = (Figures::of(&db.stats()), Usage::now());
         self.run_count += 1;
         let value_size = self.value_size(like.unwrap_or(workload));
-        let mut ran = match workload.kind() {
+        let ran = match workload.kind() {
             Kind::Ops | Kind::Scan => self.work(&db, workload, value_size, watch)?,
             Kind::Upkeep => upkeep::run(&db, workload, &self.runtime, watch)?,
         };
-        let tally = conduct::sum(&mut ran.tallies);
+        let tally = conduct::sum(&ran.tallies);
         let asks = workload.asks();
         Ok(Report {
             workload,

@@ -106,6 +106,7 @@ impl Job {
         let Job { db, task, key_size, values, batch, durability, sample_every, clock } = self;
         let hand = Hand {
             keys: Keys::new(key_size),
+            copy: Vec::new(),
             pending: WriteBatch::new(),
             pending_count: 0,
             tally: Tally::new(),
@@ -129,6 +130,8 @@ struct Hand<'a> {
     values: Values,
     batch: u64,
     durability: Durability,
+    /// Where values of a seek go.
+    copy: Vec<u8>,
     pending: WriteBatch,
     pending_count: u64,
     /// Operations until the next that is timed.
@@ -144,8 +147,7 @@ impl Hand<'_> {
         self.tally.began_ns = self.clock.monotonic_ns();
         let worked = match task {
             Task::Stream(stream) => self.stream(stream),
-            Task::Scan(Scan::Forward) => self.scan(self.db.iter()),
-            Task::Scan(Scan::Backward) => self.scan(self.db.iter().rev()),
+            Task::Scan(scan) => self.scan(scan),
         };
         self.tally.ended_ns = self.clock.monotonic_ns();
         self.tally.error = worked.err();
@@ -174,15 +176,20 @@ impl Hand<'_> {
         Ok(())
     }
 
-    fn scan(
-        &mut self,
-        mut pairs: impl Iterator<Item = Result<(Vec<u8>, crate::Value)>>,
-    ) -> Result<()> {
-        while !self.controls.stop.load(Relaxed) {
-            let Some((key, value)) = self.timed(|_| pairs.next().transpose())? else { break };
-            self.tally.bytes += (key.len() + value.len()) as u64;
+    fn scan(&mut self, scan: Scan) -> Result<()> {
+        let mut cursor = self.db.cursor();
+        self.timed(|_| match scan {
+            Scan::Forward => cursor.first(),
+            Scan::Backward => cursor.last(),
+        })?;
+        while cursor.valid() && !self.controls.stop.load(Relaxed) {
+            self.tally.bytes += (cursor.key().len() + cursor.value().len()) as u64;
             self.tally.ops += 1;
             self.controls.done.store(self.tally.ops, Relaxed);
+            self.timed(|_| match scan {
+                Scan::Forward => cursor.next(),
+                Scan::Backward => cursor.prev(),
+            })?;
         }
         Ok(())
     }
@@ -237,38 +244,45 @@ impl Hand<'_> {
 
     fn get(&mut self, number: u64) -> Result<()> {
         let key = self.keys.key(number);
-        let found = self.db.get(key)?;
+        let found = self.db.get_with(key, <[u8]>::len)?;
         let size = key.len();
-        self.got(size, found)
+        self.got(size, found);
+        Ok(())
     }
 
     fn get_absent(&mut self, number: u64) -> Result<()> {
         let key = self.keys.absent(number);
-        let found = self.db.get(key)?;
+        let found = self.db.get_with(key, <[u8]>::len)?;
         let size = key.len();
-        self.got(size, found)
-    }
-
-    fn got(&mut self, key_size: usize, found: Option<crate::Value>) -> Result<()> {
-        if let Some(value) = found {
-            self.tally.found += 1;
-            self.tally.bytes += (key_size + value.len()) as u64;
-        }
-        self.tally.gets += 1;
-        self.tally.ops += 1;
+        self.got(size, found);
         Ok(())
     }
 
-    /// A new iterator each time, as an application would.
+    /// Counts a get, and the value's size if there is one.
+    fn got(&mut self, key_size: usize, value_size: Option<usize>) {
+        if let Some(value_size) = value_size {
+            self.tally.found += 1;
+            self.tally.bytes += (key_size + value_size) as u64;
+        }
+        self.tally.gets += 1;
+        self.tally.ops += 1;
+    }
+
+    /// A new cursor each time, as an application would; the values are copied out.
     fn seek(&mut self, number: u64) -> Result<()> {
         let wanted = self.keys.key(number);
-        let mut found = false;
-        for (index, pair) in self.db.range(wanted..).take(SEEK_PAIRS).enumerate() {
-            let (key, value) = pair?;
-            found |= index == 0 && key == wanted;
-            self.tally.bytes += (key.len() + value.len()) as u64;
+        let mut cursor = self.db.cursor();
+        cursor.seek(wanted)?;
+        self.tally.found += u64::from(cursor.key() == wanted);
+        for _ in 0..SEEK_PAIRS {
+            if !cursor.valid() {
+                break;
+            }
+            self.copy.clear();
+            self.copy.extend_from_slice(cursor.value());
+            self.tally.bytes += (cursor.key().len() + self.copy.len()) as u64;
+            cursor.next()?;
         }
-        self.tally.found += u64::from(found);
         self.tally.gets += 1;
         self.tally.ops += 1;
         Ok(())

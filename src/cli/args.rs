@@ -5,6 +5,7 @@
 //! help begins with examples, and every example is parsed by a test.
 
 mod bench;
+mod range;
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -23,6 +24,7 @@ use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Color;
 
 pub use bench::{BenchArgs, Packing, Shape};
+pub use range::RangeArgs;
 
 /// An LSM key-value store you can see inside.
 #[derive(Clone, Debug, Parser)]
@@ -167,9 +169,21 @@ pub enum Verb {
     /// Copy the store of this moment into a new directory, without copying its tables
     #[command(before_help = examples::CHECKPOINT)]
     Checkpoint(CheckpointArgs),
+    /// Merge tables into one sorted run, without what no reader can see
+    ///
+    /// What is in the log is flushed first. Older versions and tombstones go, and a get looks into one
+    /// table again. It happens by itself as a store is written; this is for doing it now, or for all of
+    /// it. The space of the tables is needed once more while it works. An interrupted one loses nothing:
+    /// what was merged stays merged.
+    #[command(before_help = examples::COMPACT)]
+    Compact(RangeArgs),
     /// Show the tree, level by level
+    ///
+    /// A row for each level, then one for each table; with --from or --to only the tables that may hold
+    /// such keys, and about how many bytes those keys take. The column `of raw` is the bytes of file
+    /// for a byte of keys and values: well below 1 they are compressed.
     #[command(before_help = examples::LSM)]
-    Lsm,
+    Lsm(RangeArgs),
     /// Show numbers about the store
     #[command(before_help = examples::STATS)]
     Stats,
@@ -227,12 +241,9 @@ pub struct DelArgs {
 /// `scan`.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct ScanArgs {
-    /// Begin at this key
-    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
-    pub from: Option<OsString>,
-    /// End before this key
-    #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
-    pub to: Option<OsString>,
+    /// Which keys.
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// Only keys that begin so
     #[arg(long, allow_hyphen_values = true)]
     pub prefix: Option<OsString>,
@@ -425,7 +436,7 @@ mod tests {
             let Verb::Put(put) = parsed(&["put", "k", value]).verb else { panic!("not put") };
             assert_eq!(put.value.unwrap(), value);
             let Verb::Scan(scan) = parsed(&["scan", "--from", value]).verb else { panic!() };
-            assert_eq!(scan.from.unwrap(), value);
+            assert_eq!(scan.range.from.unwrap(), value);
         }
         let raw = OsString::from_vec(vec![0xff, b'\\', 0x80]);
         let line = [words(&["put"]), vec![raw.clone(), raw]].concat();
@@ -450,7 +461,7 @@ mod tests {
                 assert!(args.hint.is_some());
             }
             let Verb::Scan(scan) = parsed(&["scan", "--from", value]).verb else { panic!() };
-            assert_eq!(scan.from.unwrap(), value);
+            assert_eq!(scan.range.from.unwrap(), value);
         }
         assert_eq!(refused(&["put", "--help", "k"]), 0);
         assert_eq!(refused(&["put", "k", "v", "--help"]), 0);

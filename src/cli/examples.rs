@@ -71,10 +71,16 @@ pub(super) const CHECKPOINT: &str = "\
 Examples:
   beach --db shop checkpoint shop-yesterday
   beach --db shop-yesterday scan --prefix order:";
+pub(super) const COMPACT: &str = "\
+Examples:
+  beach --db shop compact
+  beach --db shop compact --from order:2025 --to order:2026
+  beach --db shop compact --json";
 
 pub(super) const LSM: &str = "\
 Examples:
   beach --db shop lsm
+  beach --db shop lsm --from order:2025 --to order:2026
   beach --db shop lsm --json";
 
 pub(super) const STATS: &str = "\
@@ -85,7 +91,7 @@ Examples:
 pub(super) const BENCH: &str = "\
 Examples:
   beach bench A B C
-  beach bench fillrandom waitcompact readrandom readmissing seekrandom
+  beach bench fillrandom flush waitcompact readrandom readmissing seekrandom
   beach --db scratch bench fillrandom,overwrite --num 40000000 --trace overwrite.csv
   beach bench readrandom --threads 4 --duration 10 --cache 256MiB
   beach bench A B C --json > before.ndjson

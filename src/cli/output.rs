@@ -90,6 +90,13 @@ impl Out {
         self.is_terminal
     }
 
+    /// Columns of the terminal, if standard output is one.
+    #[must_use]
+    pub fn width(&self) -> Option<usize> {
+        let width = comfy_table::Table::new().width();
+        width.filter(|_| self.is_terminal).map(usize::from)
+    }
+
     /// Writes bytes as they are.
     ///
     /// # Errors

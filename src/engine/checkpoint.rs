@@ -25,7 +25,7 @@ use super::manifest::Manifest;
 use super::memtable::Memtable;
 use super::open;
 use super::superversion::SuperVersion;
-use super::version::TableFile;
+use super::tables::TableFile;
 use super::wal::Wal;
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;

@@ -22,9 +22,10 @@ use super::memtable::{MemValue, MemtableWriter};
 use super::options::Options;
 use super::snapshot::SnapshotList;
 use super::superversion::{Immutable, SuperVersion};
+use super::tables::TableSpace;
 use super::throttle::Throttle;
 use super::value::Value;
-use super::version::{TableSpace, Version};
+use super::version::Version;
 use super::wal::Wal;
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
@@ -140,6 +141,13 @@ impl Core {
         view.upto.unwrap_or_else(|| self.visible_seqno())
     }
 
+    /// What an iterator reads: a view, and the snapshot's sequence number or the latest.
+    pub(super) fn read_moment(&self, snapshot: Option<SeqNo>) -> (Arc<SuperVersion>, SeqNo) {
+        let view = self.superversion.load_full();
+        let seqno = snapshot.unwrap_or_else(|| self.seqno_of(&view));
+        (view, seqno)
+    }
+
     pub(super) fn write_side(&self) -> Result<&WriteSide> {
         self.writer.as_ref().ok_or(Error::ReadOnly)
     }
@@ -168,6 +176,7 @@ impl Core {
     pub(super) fn replace_view(&self, change: impl FnOnce(&SuperVersion) -> SuperVersion) {
         let _tree = self.tree.lock();
         let next = change(&self.superversion.load());
+        self.tables.budget.share_with_memtables(&next);
         self.superversion.store(Arc::new(next));
         self.tree_changed.notify_all();
     }
@@ -300,8 +309,7 @@ fn find<R>(
     seqno: SeqNo,
     judge: &mut impl FnMut(Trailer, Found<'_>) -> Result<R>,
 ) -> Option<Result<R>> {
-    let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
-    for memtable in std::iter::once(&view.memtable).chain(immutables) {
+    for memtable in view.memtables() {
         if let Some((trailer, value)) = memtable.get(key, seqno) {
             return Some(judge(trailer, Found::Memtable(value)));
         }
@@ -322,7 +330,9 @@ fn find_in_tables<R>(
         }
         let hash = *hash.get_or_insert_with(|| filter::hash(key));
         let judge = |trailer, entry: BlockEntry<'_>| judge(trailer, Found::Block(entry));
-        if let Some(judged) = file.table()?.get_with(key, seqno, hash, judge)? {
+        let guard = file.for_one_read()?;
+        let Some(table) = guard.as_ref() else { continue };
+        if let Some(judged) = table.get_with(key, seqno, hash, judge)? {
             return judged.map(Some);
         }
     }

@@ -43,10 +43,11 @@ pub(super) struct Counters {
 }
 
 impl Counters {
-    /// A job has changed the tree; `merged` is what it read and wrote, if it did.
-    pub(super) fn compacted(&self, action: Action, merged: Option<&Merged>) {
+    /// A job has changed the tree; `tables` is how many it took, `merged` what it read and wrote, if
+    /// it did.
+    pub(super) fn compacted(&self, action: Action, tables: u64, merged: Option<&Merged>) {
         if action == Action::Move {
-            self.moves.add(1);
+            self.moves.add(tables);
         }
         let Some(merged) = merged else { return };
         self.compactions.add(1);

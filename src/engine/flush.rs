@@ -138,7 +138,8 @@ impl Core {
         let from = entries.key().0.to_vec();
         entries.last();
         let view = self.superversion.load();
-        match pick::settles(&view.version.shape(), &from, entries.key().0) {
+        let shape = view.version.shape();
+        match pick::flush_compresses(self.options.strategy, &shape, &from, entries.key().0) {
             true => self.options.compression,
             false => Compression::None,
         }

@@ -8,7 +8,7 @@ use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 
 use super::core::Core;
-use super::merge::Merge;
+use super::cursor::Cursor;
 use super::superversion::SuperVersion;
 use super::value::Value;
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ impl Bounds {
         (key(self.from, false), key(self.to, true))
     }
 
-    fn begins_before(&self, key: &[u8]) -> bool {
+    pub(super) fn begins_before(&self, key: &[u8]) -> bool {
         match &self.from {
             Bound::Included(from) => from.as_slice() <= key,
             Bound::Excluded(from) => from.as_slice() < key,
@@ -66,12 +66,31 @@ impl Bounds {
         }
     }
 
-    fn ends_behind(&self, key: &[u8]) -> bool {
+    #[inline]
+    pub(super) fn ends_behind(&self, key: &[u8]) -> bool {
         match &self.to {
             Bound::Included(to) => key <= to.as_slice(),
             Bound::Excluded(to) => key < to.as_slice(),
             Bound::Unbounded => true,
         }
+    }
+
+    /// The lower bound, if there is one, and whether it is in the range.
+    pub(super) fn from(&self) -> Option<(&[u8], bool)> {
+        edge(&self.from)
+    }
+
+    /// The upper bound, likewise.
+    pub(super) fn to(&self) -> Option<(&[u8], bool)> {
+        edge(&self.to)
+    }
+}
+
+fn edge(bound: &Bound<Vec<u8>>) -> Option<(&[u8], bool)> {
+    match bound {
+        Bound::Included(key) => Some((key, true)),
+        Bound::Excluded(key) => Some((key, false)),
+        Bound::Unbounded => None,
     }
 }
 
@@ -82,16 +101,21 @@ impl Bounds {
 /// once, as an `Err`, and ends the iterator.
 pub struct Iter {
     view: Arc<SuperVersion>,
-    /// Keeps the store's lock, and so its files, as long as the iterator may open them.
-    _core: Arc<Core>,
+    core: Arc<Core>,
     seqno: SeqNo,
     bounds: Bounds,
-    front: Option<Merge>,
+    /// Stands on the pair taken last: were the next one unreadable, this one would be lost.
+    front: Option<Cursor>,
+    /// Whether the front was moved by [`Iter::seek`], and its pair is still to be taken.
+    fresh: bool,
     /// Where the front was last moved to: what lies before it is not the back's to take.
     sought: Option<Vec<u8>>,
-    /// The last key taken from the front: everything up to it is done.
+    /// The last key taken from the front: everything up to it is done. Kept once there is a back.
     front_key: Option<Vec<u8>>,
-    back: Option<Merge>,
+    /// Whether the front came to the end of the range.
+    front_ended: bool,
+    /// Stands on the pair taken last from the back.
+    back: Option<Cursor>,
     /// The last key taken from the back: everything from it on is done.
     back_key: Option<Vec<u8>>,
     failed: bool,
@@ -99,8 +123,7 @@ pub struct Iter {
 
 impl Iter {
     pub(super) fn new(core: &Arc<Core>, snapshot: Option<SeqNo>, bounds: Bounds) -> Iter {
-        let view = core.superversion.load_full();
-        let seqno = snapshot.unwrap_or_else(|| core.seqno_of(&view));
+        let (view, seqno) = core.read_moment(snapshot);
         Iter::of(core, view, seqno, bounds)
     }
 
@@ -113,12 +136,14 @@ impl Iter {
     ) -> Iter {
         Iter {
             view,
-            _core: Arc::clone(core),
+            core: Arc::clone(core),
             seqno,
             bounds,
             front: None,
+            fresh: false,
             sought: None,
             front_key: None,
+            front_ended: false,
             back: None,
             back_key: None,
             failed: false,
@@ -133,95 +158,79 @@ impl Iter {
     /// As reading does; the iterator then yields nothing more.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) -> Result<()> {
         self.sought = Some(key.as_ref().to_vec());
-        let placed = self.place_front(Some(key.as_ref()));
+        self.front_key = None;
+        self.front_ended = false;
+        self.fresh = true;
+        let mut front = self.front.take().unwrap_or_else(|| self.cursor());
+        let placed = front.seek(key);
+        self.front = Some(front);
         self.failed |= placed.is_err();
         placed
     }
 
-    fn place_front(&mut self, key: Option<&[u8]>) -> Result<()> {
-        let mut merge = match self.front.take() {
-            Some(merge) => merge,
-            None => Merge::of(&self.view)?,
-        };
-        self.front_key = None;
-        let key = key.filter(|key| self.bounds.begins_before(key));
-        match (key, &self.bounds.from) {
-            (Some(key), _) => merge.seek(key, Trailer::FIRST)?,
-            (None, Bound::Included(from)) => merge.seek(from, Trailer::FIRST)?,
-            (None, Bound::Excluded(from)) => {
-                merge.seek(from, Trailer::LAST)?;
-                skip_key(&mut merge, from)?;
-            }
-            (None, Bound::Unbounded) => merge.first()?,
-        }
-        self.front = Some(merge);
-        Ok(())
-    }
-
-    fn place_back(&mut self) -> Result<()> {
-        let mut merge = Merge::of(&self.view)?;
-        match &self.bounds.to {
-            Bound::Excluded(to) => merge.seek_before(to, Trailer::FIRST)?,
-            Bound::Included(to) => {
-                // Behind every version of `to`: before the first possible key after it.
-                let mut behind = to.clone();
-                behind.push(0);
-                merge.seek_before(&behind, Trailer::FIRST)?;
-            }
-            Bound::Unbounded => merge.last()?,
-        }
-        self.back = Some(merge);
-        Ok(())
+    fn cursor(&self) -> Cursor {
+        Cursor::of(&self.core, &self.view, self.seqno, self.bounds.clone())
     }
 
     fn take_front(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        if self.front.is_none() {
-            self.place_front(None)?;
+        let front = match self.front.take() {
+            Some(mut front) => {
+                if !std::mem::take(&mut self.fresh) {
+                    front.next()?;
+                }
+                front
+            }
+            None => {
+                let mut front = self.cursor();
+                front.first()?;
+                front
+            }
+        };
+        let front = self.front.insert(front);
+        self.front_ended = !front.valid();
+        let taken = self.back_key.as_ref().is_some_and(|back| front.key() >= back.as_slice());
+        let Some(value) = front.value_pinned().filter(|_| !taken) else { return Ok(None) };
+        let key = front.key().to_vec();
+        // Only the back asks for it.
+        if self.back.is_some() {
+            self.front_key = Some(key.clone());
         }
-        let Some(merge) = &mut self.front else { return Ok(None) };
-        let mut last = self.front_key.take().unwrap_or_default();
-        // No key is empty, so an empty `last` skips nothing.
-        while let Some((user, trailer)) = merge.key() {
-            if user == last.as_slice() || trailer.seqno() > self.seqno {
-                merge.next()?;
-                continue;
-            }
-            let taken = self.back_key.as_ref().is_some_and(|back| user >= back.as_slice());
-            if taken || !self.bounds.ends_behind(user) {
-                break;
-            }
-            last.clear();
-            last.extend_from_slice(user);
-            let kind = known_kind(trailer)?;
-            // The merge stays on this entry: were the next one unreadable, this one would be lost.
-            let value = merge.value();
-            if let (ValueKind::Put, Some(value)) = (kind, value) {
-                self.front_key = Some(last.clone());
-                return Ok(Some((last, value)));
-            }
-        }
-        self.front_key = Some(last);
-        Ok(None)
+        Ok(Some((key, value)))
     }
 
     fn take_back(&mut self) -> Result<Option<(Vec<u8>, Value)>> {
-        if self.back.is_none() {
-            self.place_back()?;
+        if self.front_ended {
+            return Ok(None);
         }
-        let Some(merge) = &mut self.back else { return Ok(None) };
-        loop {
-            let Some((user, _)) = merge.key() else { return Ok(None) };
-            let taken = self.front_key.as_ref().is_some_and(|front| user <= front.as_slice());
-            let passed = self.sought.as_ref().is_some_and(|sought| user < sought.as_slice());
-            if taken || passed || !self.bounds.begins_before(user) {
-                return Ok(None);
+        let back = match self.back.take() {
+            Some(mut back) => {
+                back.prev()?;
+                back
             }
-            let key = user.to_vec();
-            let newest = newest_visible(merge, &key, self.seqno)?;
-            if let Some((ValueKind::Put, value)) = newest {
-                self.back_key = Some(key.clone());
-                return Ok(Some((key, value)));
+            None => {
+                self.note_front();
+                let mut back = self.cursor();
+                back.last()?;
+                back
             }
+        };
+        let back = self.back.insert(back);
+        let key = back.key();
+        let taken = self.front_key.as_ref().is_some_and(|front| key <= front.as_slice());
+        let passed = self.sought.as_ref().is_some_and(|sought| key < sought.as_slice());
+        let Some(value) = back.value_pinned().filter(|_| !taken && !passed) else {
+            return Ok(None);
+        };
+        let key = key.to_vec();
+        self.back_key = Some(key.clone());
+        Ok(Some((key, value)))
+    }
+
+    /// What was taken from the front so far, now that the back needs to know.
+    fn note_front(&mut self) {
+        let front = self.front.as_ref().filter(|front| front.valid() && !self.fresh);
+        if let Some(front) = front {
+            self.front_key = Some(front.key().to_vec());
         }
     }
 
@@ -232,33 +241,6 @@ impl Iter {
         self.failed |= taken.is_err();
         taken.transpose()
     }
-}
-
-/// Goes backwards over every version of `key`, oldest first, and returns the newest visible one.
-fn newest_visible(
-    merge: &mut Merge,
-    key: &[u8],
-    seqno: SeqNo,
-) -> Result<Option<(ValueKind, Value)>> {
-    let mut newest = None;
-    while let Some((user, trailer)) = merge.key() {
-        if user != key {
-            break;
-        }
-        if trailer.seqno() <= seqno {
-            let kind = known_kind(trailer)?;
-            newest = merge.value().map(|value| (kind, value));
-        }
-        merge.prev()?;
-    }
-    Ok(newest)
-}
-
-fn skip_key(merge: &mut Merge, key: &[u8]) -> Result<()> {
-    while merge.key().is_some_and(|(user, _)| user == key) {
-        merge.next()?;
-    }
-    Ok(())
 }
 
 /// Tables and logs are checked for unknown kinds when they are read; this is the second lock.

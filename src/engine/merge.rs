@@ -1,33 +1,45 @@
 //! Several sorted sources read as one, in either direction.
+//!
+//! Invariants: a merge yields every entry that was in its superversion when it was made, in order
+//! and none twice; it pins that superversion. Nothing is allocated or counted from entry to entry.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::memtable::MemtableIter;
 use super::superversion::SuperVersion;
+use super::tables::TableFile;
+use super::tournament::{self, Contender, Tournament};
 use super::value::Value;
-use super::version::TableFile;
 use crate::error::Result;
 use crate::format::key::{self, Trailer};
 use crate::table::TableIter;
 
 /// One sorted source of internal keys.
-pub(super) enum Source {
+struct Source {
+    /// Bytes that all keys of all sources begin with.
+    skip: usize,
+    place: Place,
+}
+
+enum Place {
     Memtable(MemtableIter),
-    Table(TableIter),
     Run(Run),
 }
 
-/// The tables of one level below L0: sorted, without overlap, opened one after the other.
-pub(super) struct Run {
-    tables: Vec<Arc<TableFile>>,
+/// A sorted run of tables without overlap, opened one after the other.
+struct Run {
+    view: Arc<SuperVersion>,
+    /// Which run of the version.
+    run: usize,
+    /// Which table of the run, and where in it.
     index: usize,
     table: Option<TableIter>,
 }
 
 /// Where a source is to stand next.
 #[derive(Clone, Copy)]
-enum Place<'a> {
+enum Target<'a> {
     First,
     Last,
     /// The first entry at or behind the key.
@@ -37,48 +49,64 @@ enum Place<'a> {
 }
 
 impl Run {
-    fn new(tables: Vec<Arc<TableFile>>) -> Run {
-        Run { tables, index: 0, table: None }
+    fn new(view: &Arc<SuperVersion>, run: usize) -> Run {
+        Run { view: Arc::clone(view), run, index: 0, table: None }
     }
 
-    fn go(&mut self, place: Place<'_>) -> Result<()> {
-        let count = self.tables.len();
-        let index = match place {
-            Place::First => 0,
-            Place::Last => count - 1,
-            Place::From(user, trailer) => self.tables.partition_point(|table| {
+    fn tables(&self) -> &[Arc<TableFile>] {
+        &self.view.version.runs()[self.run]
+    }
+
+    fn go(&mut self, target: Target<'_>) -> Result<()> {
+        let tables = self.tables();
+        let count = tables.len();
+        let index = match target {
+            Target::First => 0,
+            Target::Last => count - 1,
+            Target::From(user, trailer) => tables.partition_point(|table| {
                 key::compare(table.meta.largest.as_pair(), (user, trailer)).is_lt()
             }),
-            Place::Before(user, trailer) => {
-                let begun = self.tables.partition_point(|table| {
+            Target::Before(user, trailer) => {
+                let begun = tables.partition_point(|table| {
                     key::compare(table.meta.smallest.as_pair(), (user, trailer)).is_lt()
                 });
-                match begun.checked_sub(1) {
-                    Some(index) => index,
-                    None => count,
-                }
+                // None has begun: there is nothing before the key.
+                begun.checked_sub(1).unwrap_or(count)
             }
         };
-        self.open(index, place)
+        self.open(index, target)
     }
 
     /// Stands in table `index`; behind the last table there is nothing.
-    fn open(&mut self, index: usize, place: Place<'_>) -> Result<()> {
-        self.table = None;
-        let Some(file) = self.tables.get(index) else { return Ok(()) };
-        let mut table = TableIter::new(Arc::clone(file.table()?));
-        go_table(&mut table, place)?;
+    fn open(&mut self, index: usize, target: Target<'_>) -> Result<()> {
+        let Some(file) = self.tables().get(index).cloned() else {
+            self.table = None;
+            return Ok(());
+        };
+        // Taken out first, so that an error leaves nothing behind; the same table is gone on with.
+        let mut table = match self.table.take() {
+            Some(table) if self.index == index => table,
+            _ => TableIter::new(file.table()?),
+        };
+        match target {
+            Target::First => table.first(),
+            Target::Last => table.last(),
+            Target::From(user, trailer) => table.seek(user, trailer),
+            Target::Before(user, trailer) => table.seek_before(user, trailer),
+        }?;
         self.index = index;
         self.table = Some(table);
         Ok(())
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
         table.next()?;
-        if table.valid() { Ok(()) } else { self.open(self.index + 1, Place::First) }
+        if table.valid() { Ok(()) } else { self.open(self.index + 1, Target::First) }
     }
 
+    #[inline]
     fn prev(&mut self) -> Result<()> {
         let Some(table) = &mut self.table else { return Ok(()) };
         table.prev()?;
@@ -86,194 +114,190 @@ impl Run {
             return Ok(());
         }
         match self.index.checked_sub(1) {
-            Some(index) => self.open(index, Place::Last),
-            None => {
-                self.table = None;
-                Ok(())
-            }
+            Some(index) => self.open(index, Target::Last),
+            None => Ok(()),
         }
     }
-}
 
-fn go_table(table: &mut TableIter, place: Place<'_>) -> Result<()> {
-    match place {
-        Place::First => table.first(),
-        Place::Last => table.last(),
-        Place::From(user, trailer) => table.seek(user, trailer),
-        Place::Before(user, trailer) => table.seek_before(user, trailer),
+    #[inline]
+    fn valid(&self) -> Option<&TableIter> {
+        self.table.as_ref().filter(|table| table.valid())
     }
 }
 
 impl Source {
-    fn go(&mut self, place: Place<'_>) -> Result<()> {
-        match self {
-            Source::Memtable(memtable) => {
-                match place {
-                    Place::First => memtable.first(),
-                    Place::Last => memtable.last(),
-                    Place::From(user, trailer) => memtable.seek(user, trailer),
-                    Place::Before(user, trailer) => memtable.seek_before(user, trailer),
+    fn go(&mut self, target: Target<'_>) -> Result<()> {
+        match &mut self.place {
+            Place::Memtable(memtable) => {
+                match target {
+                    Target::First => memtable.first(),
+                    Target::Last => memtable.last(),
+                    Target::From(user, trailer) => memtable.seek(user, trailer),
+                    Target::Before(user, trailer) => memtable.seek_before(user, trailer),
                 }
                 Ok(())
             }
-            Source::Table(table) => go_table(table, place),
-            Source::Run(run) => run.go(place),
+            Place::Run(run) => run.go(target),
         }
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
-        match self {
-            Source::Memtable(memtable) => {
+        match &mut self.place {
+            Place::Run(run) => run.next(),
+            Place::Memtable(memtable) => {
                 memtable.next();
                 Ok(())
             }
-            Source::Table(table) => table.next(),
-            Source::Run(run) => run.next(),
         }
     }
 
+    #[inline]
     fn prev(&mut self) -> Result<()> {
-        match self {
-            Source::Memtable(memtable) => {
+        match &mut self.place {
+            Place::Run(run) => run.prev(),
+            Place::Memtable(memtable) => {
                 memtable.prev();
                 Ok(())
             }
-            Source::Table(table) => table.prev(),
-            Source::Run(run) => run.prev(),
         }
     }
 
+    #[inline]
     fn key(&self) -> Option<(&[u8], Trailer)> {
-        match self {
-            Source::Memtable(memtable) => memtable.valid().then(|| memtable.key()),
-            Source::Table(table) => table.valid().then(|| table.key()),
-            Source::Run(run) => run.table.as_ref().map(|table| table.key()),
+        match &self.place {
+            Place::Run(run) => run.valid().map(TableIter::key),
+            Place::Memtable(memtable) => memtable.valid().then(|| memtable.key()),
         }
     }
 
-    fn value(&self) -> Option<Value> {
-        match self {
-            Source::Memtable(memtable) => Some(Value::memtable(memtable.value_pinned())),
-            Source::Table(table) => Some(Value::block(table.value_pinned())),
-            Source::Run(run) => run.table.as_ref().map(|table| Value::block(table.value_pinned())),
+    #[inline]
+    fn value(&self) -> &[u8] {
+        match &self.place {
+            Place::Run(run) => run.valid().map_or(&[], TableIter::value),
+            Place::Memtable(memtable) => memtable.value(),
+        }
+    }
+
+    fn value_pinned(&self) -> Option<Value> {
+        match &self.place {
+            Place::Run(run) => run.valid().map(|table| Value::block(table.value_pinned())),
+            Place::Memtable(memtable) => Some(Value::memtable(memtable.value_pinned())),
         }
     }
 }
 
-/// A merge of sources: internal keys in order, each once. A heap of the sources that stand on an
-/// entry, the next one on top.
+impl Contender for Source {
+    #[inline]
+    fn head(&self) -> Option<u64> {
+        self.key().map(|(user, _)| tournament::head(user, self.skip))
+    }
+
+    fn order(&self, other: &Source) -> Ordering {
+        match (self.key(), other.key()) {
+            (Some(a), Some(b)) => key::compare(a, b),
+            (a, b) => b.is_some().cmp(&a.is_some()),
+        }
+    }
+}
+
+/// A merge of sources: internal keys in order, each once.
 pub(super) struct Merge {
     sources: Vec<Source>,
-    /// Indexes of the valid sources, as a binary heap.
-    heap: Vec<usize>,
+    tournament: Tournament,
     forward: bool,
 }
 
 impl Merge {
-    /// Everything in a superversion.
-    pub(super) fn of(view: &SuperVersion) -> Result<Merge> {
-        let mut sources = vec![Source::Memtable(view.memtable.iter())];
-        for immutable in &view.immutables {
-            sources.push(Source::Memtable(immutable.memtable.iter()));
+    /// Everything in a superversion that can be visible now: a memtable that is still empty holds
+    /// nothing that is.
+    pub(super) fn of(view: &Arc<SuperVersion>) -> Merge {
+        let memtables = view.memtables().filter(|memtable| !memtable.is_empty());
+        let mut sources: Vec<_> = memtables
+            .map(|memtable| Source { skip: 0, place: Place::Memtable(memtable.iter()) })
+            .collect();
+        // A memtable may get keys that begin in any way.
+        let skip = if sources.is_empty() { view.version.common_size() } else { 0 };
+        for run in 0..view.version.runs().len() {
+            sources.push(Source { skip, place: Place::Run(Run::new(view, run)) });
         }
-        for file in &view.version.levels[0] {
-            sources.push(Source::Table(TableIter::new(Arc::clone(file.table()?))));
-        }
-        for tables in &view.version.levels[1..] {
-            if !tables.is_empty() {
-                sources.push(Source::Run(Run::new(tables.clone())));
-            }
-        }
-        Ok(Merge { sources, heap: Vec::new(), forward: true })
+        Merge { sources, tournament: Tournament::new(), forward: true }
     }
 
+    /// Stands on the first entry of all, ready for [`Merge::next`].
     pub(super) fn first(&mut self) -> Result<()> {
-        self.go(Place::First, true)
+        self.go(Target::First, true)
     }
 
+    /// Stands on the last entry of all, ready for [`Merge::prev`].
     pub(super) fn last(&mut self) -> Result<()> {
-        self.go(Place::Last, false)
+        self.go(Target::Last, false)
     }
 
     /// Stands on the first entry at or behind the key, ready for [`Merge::next`].
     pub(super) fn seek(&mut self, user: &[u8], trailer: Trailer) -> Result<()> {
-        self.go(Place::From(user, trailer), true)
+        self.go(Target::From(user, trailer), true)
     }
 
     /// Stands on the last entry before the key, ready for [`Merge::prev`].
     pub(super) fn seek_before(&mut self, user: &[u8], trailer: Trailer) -> Result<()> {
-        self.go(Place::Before(user, trailer), false)
+        self.go(Target::Before(user, trailer), false)
     }
 
     /// The entry it stands on.
+    #[inline]
     pub(super) fn key(&self) -> Option<(&[u8], Trailer)> {
-        self.sources[*self.heap.first()?].key()
+        self.sources[self.tournament.winner()?].key()
     }
 
     /// The value of the entry it stands on.
-    pub(super) fn value(&self) -> Option<Value> {
-        self.sources[*self.heap.first()?].value()
+    #[inline]
+    pub(super) fn value(&self) -> &[u8] {
+        self.tournament.winner().map_or(&[], |winner| self.sources[winner].value())
+    }
+
+    /// The same, to be kept.
+    pub(super) fn value_pinned(&self) -> Option<Value> {
+        self.sources[self.tournament.winner()?].value_pinned()
     }
 
     /// Forward: only after [`Merge::first`] or [`Merge::seek`].
+    #[inline]
     pub(super) fn next(&mut self) -> Result<()> {
         debug_assert!(self.forward, "a merge keeps its direction until it is placed anew");
-        self.step(Source::next)
+        let Some(winner) = self.tournament.winner() else { return Ok(()) };
+        let moved = self.sources[winner].next();
+        self.replay(moved)
     }
 
     /// Backward: only after [`Merge::last`] or [`Merge::seek_before`].
+    #[inline]
     pub(super) fn prev(&mut self) -> Result<()> {
         debug_assert!(!self.forward, "a merge keeps its direction until it is placed anew");
-        self.step(Source::prev)
+        let Some(winner) = self.tournament.winner() else { return Ok(()) };
+        let moved = self.sources[winner].prev();
+        self.replay(moved)
     }
 
-    fn step(&mut self, step: fn(&mut Source) -> Result<()>) -> Result<()> {
-        let Some(&top) = self.heap.first() else { return Ok(()) };
-        if let Err(error) = step(&mut self.sources[top]) {
-            self.heap.clear();
-            return Err(error);
+    #[inline]
+    fn replay(&mut self, moved: Result<()>) -> Result<()> {
+        if moved.is_ok() {
+            self.tournament.replay(&self.sources);
+        } else {
+            self.tournament = Tournament::new();
         }
-        if self.sources[top].key().is_none() {
-            self.heap.swap_remove(0);
-        }
-        self.sift_down(0);
-        Ok(())
+        moved
     }
 
-    fn go(&mut self, place: Place<'_>, forward: bool) -> Result<()> {
-        self.heap.clear();
+    fn go(&mut self, target: Target<'_>, forward: bool) -> Result<()> {
         self.forward = forward;
         for source in &mut self.sources {
-            source.go(place)?;
+            if let Err(error) = source.go(target) {
+                self.tournament = Tournament::new();
+                return Err(error);
+            }
         }
-        self.heap.extend((0..self.sources.len()).filter(|&i| self.sources[i].key().is_some()));
-        for root in (0..self.heap.len() / 2).rev() {
-            self.sift_down(root);
-        }
+        self.tournament.begin(&self.sources, forward);
         Ok(())
-    }
-
-    fn sift_down(&mut self, mut root: usize) {
-        loop {
-            let mut best = root;
-            for child in [2 * root + 1, 2 * root + 2] {
-                if child < self.heap.len() && self.goes_first(self.heap[child], self.heap[best]) {
-                    best = child;
-                }
-            }
-            if best == root {
-                return;
-            }
-            self.heap.swap(root, best);
-            root = best;
-        }
-    }
-
-    fn goes_first(&self, a: usize, b: usize) -> bool {
-        let (Some(a), Some(b)) = (self.sources[a].key(), self.sources[b].key()) else {
-            return false;
-        };
-        let wanted = if self.forward { Ordering::Less } else { Ordering::Greater };
-        key::compare(a, b) == wanted
     }
 }

@@ -6,10 +6,12 @@
 //! reads CURRENT, manifest and logs (`image`), judges what a crash left (`judge`), makes it durable
 //! (`recover`), and goes on.
 
+mod budget;
 mod checkpoint;
 pub mod compaction;
 mod core;
 mod counters;
+mod cursor;
 mod events;
 mod files;
 mod flush;
@@ -26,6 +28,7 @@ mod recover;
 mod snapshot;
 mod stats;
 mod superversion;
+mod tables;
 mod throttle;
 mod tournament;
 mod value;
@@ -39,13 +42,14 @@ use std::sync::Arc;
 
 pub use checkpoint::Checkpoint;
 pub use compaction::{Action, Cause, Strategy};
+pub use cursor::Cursor;
 pub use events::{Event, Listener};
 pub use ingest::{IngestWriter, TableBuilder};
 pub use iter::Iter;
 pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
-pub use stats::{LevelStats, StallStats, Stats, Times};
+pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
 pub use value::Value;
 pub use write::Durability;
 
@@ -279,6 +283,16 @@ impl Db {
         self.core.checkpoint(dir.as_ref())
     }
 
+    /// Makes a running compaction give up, which leaves the tree as it was before that job, and begins
+    /// none any more in this handle. Reads, writes and flushes go on.
+    ///
+    /// For a program that is asked to end while another of its threads is in [`Db::compact`] or
+    /// [`Db::wait_for_compactions`]: those calls return [`crate::Error::Poisoned`], and the store can
+    /// be closed.
+    pub fn stop_compactions(&self) {
+        self.core.stop_compactions();
+    }
+
     /// The store as of now, pinned.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
@@ -301,6 +315,18 @@ impl Db {
     #[must_use]
     pub fn prefix(&self, prefix: impl AsRef<[u8]>) -> Iter {
         Iter::new(&self.core, None, Bounds::prefix(prefix.as_ref()))
+    }
+
+    /// A cursor over every pair, as of now; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`, as of now.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        Cursor::new(&self.core, None, Bounds::range(range))
     }
 
     /// Figures: levels, memory, logs, syncs.

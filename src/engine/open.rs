@@ -28,8 +28,9 @@ use super::options::Options;
 use super::recover;
 use super::snapshot::SnapshotList;
 use super::superversion::SuperVersion;
+use super::tables::TableSpace;
 use super::throttle::Throttle;
-use super::version::{TableSpace, Version};
+use super::version::Version;
 use super::wal::{Resumed, Wal};
 use super::write::CommitQueue;
 use crate::error::{Error, Result};
@@ -39,7 +40,6 @@ use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
 use crate::runtime::{Priority, Step};
-use crate::table::BlockCache;
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
 
@@ -345,18 +345,12 @@ fn core(
     state: &State,
     recovery: Recovery,
 ) -> Result<Core> {
-    let tables = Arc::new(TableSpace {
-        vfs: Arc::clone(&files.vfs),
-        dir: files.dir.clone(),
-        cache: Arc::new(BlockCache::new(options.cache_size)),
-        read_only: writer.is_none(),
-        garbage: Mutex::default(),
-        collector: OnceLock::new(),
-    });
+    let tables = Arc::new(TableSpace::new(&options, &files, writer.is_none()));
     let version = Arc::new(Version::from_state(state, &Version::default(), &tables)?);
     let visible = AtomicU64::new(recovery.last_seqno.0);
     let upto = writer.is_none().then_some(recovery.last_seqno);
     let view = SuperVersion { memtable, immutables: Vec::new(), version, upto };
+    tables.budget.share_with_memtables(&view);
     Ok(Core {
         options,
         files,
@@ -453,6 +447,8 @@ impl Core {
     fn close_flushed(&self, side: &WriteSide) -> Result<()> {
         if self.should_flush(side) {
             self.flush()?;
+        }
+        if self.counters.flushes.get() > 0 {
             self.settle_small(side)?;
         }
         self.sync()?;
@@ -463,7 +459,10 @@ impl Core {
     /// nobody to merge them.
     fn settle_small(&self, side: &WriteSide) -> Result<()> {
         let debt = self.debt(&self.superversion.load().version);
-        if debt.bytes > SETTLE_BYTES_MAX { Ok(()) } else { self.wait_for_compactions_of(side) }
+        if debt.bytes > SETTLE_BYTES_MAX || side.compactions.is_closing() {
+            return Ok(());
+        }
+        self.wait_for_compactions_of(side)
     }
 
     /// Closes without a sync: what was promised is kept, buffered data stays buffered.

@@ -27,7 +27,9 @@ use crate::vfs::os::OsVfs;
 pub struct Options {
     pub(super) create: bool,
     pub(super) memtable_size: u64,
-    pub(super) cache_size: u64,
+    pub(super) memory_size: u64,
+    pub(super) cache_size: Option<u64>,
+    pub(super) open_files_max: usize,
     pub(super) compression: Compression,
     pub(super) strategy: Strategy,
     pub(super) table_size: u64,
@@ -43,7 +45,9 @@ impl Default for Options {
         Options {
             create: true,
             memtable_size: 64 << 20,
-            cache_size: 64 << 20,
+            memory_size: 256 << 20,
+            cache_size: None,
+            open_files_max: 1000,
             compression: Compression::Lz4,
             strategy: Strategy::default(),
             table_size: 32 << 20,
@@ -80,10 +84,35 @@ impl Options {
         self
     }
 
-    /// Bytes of uncompressed table blocks kept in memory. Default 64 MiB; 0 keeps none.
+    /// Bytes of memory for everything that grows: memtables, filters and indexes of open tables, and
+    /// table blocks with what these leave. Default 256 MiB.
+    ///
+    /// The memtables come first: with less than about four times
+    /// [`memtable_size`](Options::memtable_size), little is left for reads. What the memtables take
+    /// is not made smaller by this.
+    #[must_use]
+    pub fn memory_size(mut self, bytes: u64) -> Options {
+        self.memory_size = bytes;
+        self
+    }
+
+    /// Most bytes of uncompressed table blocks kept in memory, within
+    /// [`memory_size`](Options::memory_size). Default: what that leaves; 0 keeps none.
     #[must_use]
     pub fn cache_size(mut self, bytes: u64) -> Options {
-        self.cache_size = bytes;
+        self.cache_size = Some(bytes);
+        self
+    }
+
+    /// Most tables that are open at a time, each with a file, its filter and its index. Default
+    /// 1000; at least 16.
+    ///
+    /// Beyond it those that were not read for longest are closed; they are opened again when they
+    /// are read. A reader in the middle of a table keeps it open, and a read-only handle keeps all
+    /// files open, since the writer may remove them.
+    #[must_use]
+    pub fn open_files_max(mut self, count: usize) -> Options {
+        self.open_files_max = count.max(16);
         self
     }
 

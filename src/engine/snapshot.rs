@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::core::{Core, Found, find_value};
+use super::core::{Core, find_value};
+use super::cursor::Cursor;
 use super::iter::{Bounds, Iter};
 use super::superversion::SuperVersion;
 use super::value::Value;
@@ -131,12 +132,34 @@ impl Snapshot {
         self.iter_within(Bounds::prefix(prefix.as_ref()))
     }
 
+    /// A cursor over every pair; it stands nowhere yet. The cheapest way to read many.
+    #[must_use]
+    pub fn cursor(&self) -> Cursor {
+        self.cursor_of(Bounds::all())
+    }
+
+    /// A cursor over the pairs with a key in `range`.
+    #[must_use]
+    pub fn cursor_within<K: AsRef<[u8]>, R: RangeBounds<K>>(&self, range: R) -> Cursor {
+        self.cursor_of(Bounds::range(range))
+    }
+
     fn iter_within(&self, bounds: Bounds) -> Iter {
         // The iterator pins the files as they are now, with every version this snapshot sees, so it
         // may outlive it.
+        let (view, seqno) = self.moment();
+        Iter::of(&self.core, view, seqno, bounds)
+    }
+
+    fn cursor_of(&self, bounds: Bounds) -> Cursor {
+        let (view, seqno) = self.moment();
+        Cursor::of(&self.core, &view, seqno, bounds)
+    }
+
+    fn moment(&self) -> (Arc<SuperVersion>, SeqNo) {
         match &self.view {
-            Some(view) => Iter::of(&self.core, Arc::clone(view), self.seqno, bounds),
-            None => Iter::new(&self.core, Some(self.seqno), bounds),
+            Some(view) => (Arc::clone(view), self.seqno),
+            None => self.core.read_moment(Some(self.seqno)),
         }
     }
 }

@@ -47,6 +47,50 @@ pub struct StallStats {
     pub stop: (u64, u64),
 }
 
+/// Where a store's memory goes, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryStats {
+    /// What all of the below is to stay within.
+    pub budget: u64,
+    /// Memory of the memtable and of those that wait to be flushed.
+    pub memtable_bytes: u64,
+    /// Table blocks kept.
+    pub block_cache_bytes: u64,
+    /// What they may take at most, as things are.
+    pub block_cache_capacity: u64,
+    /// Indexes of open tables.
+    pub index_bytes: u64,
+    /// Filters of open tables.
+    pub filter_bytes: u64,
+    /// Open tables.
+    pub open_tables: u64,
+}
+
+/// What reads of tables have cost since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ReadStats {
+    /// Point reads that asked a table's filter.
+    pub filter_checked: u64,
+    /// Of those, the ones that the filter answered.
+    pub filter_negative: u64,
+    /// Of those, the ones that the filter let pass though the key was not there.
+    pub filter_false_positive: u64,
+    /// Data blocks found in the cache.
+    pub cache_hits: u64,
+    /// Data blocks that were not.
+    pub cache_misses: u64,
+    /// Data blocks that came into the cache.
+    pub cache_inserted: u64,
+    /// Data blocks that left it for want of space.
+    pub cache_evicted: u64,
+    /// Data blocks read from files.
+    pub blocks_read: u64,
+    /// Their bytes in the files.
+    pub block_bytes_read: u64,
+}
+
 /// The figures of a store at one moment.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
@@ -67,6 +111,10 @@ pub struct Stats {
     pub manifest: Option<(FileNumber, u64)>,
     /// Bytes of table blocks kept in memory.
     pub cache_bytes: u64,
+    /// Where the memory goes.
+    pub memory: MemoryStats,
+    /// What reads of tables have cost.
+    pub reads: ReadStats,
     /// Operations written through this handle.
     pub writes: u64,
     /// Bytes appended to logs by this handle.
@@ -93,6 +141,8 @@ pub struct Stats {
     pub dropped_tombstones: u64,
     /// Blocks that they copied as they were.
     pub blocks_copied: u64,
+    /// Bytes that the running compaction has read; it is not counted among the others yet.
+    pub compacting_bytes: u64,
     /// Bytes that compactions have to read until nothing is due.
     pub debt_bytes: u64,
     /// Waits of writers, by reason.
@@ -115,7 +165,8 @@ impl Core {
         let mut stats = Stats {
             last_seqno: self.seqno_of(&view),
             immutable_memtables: view.immutables.len() as u64,
-            cache_bytes: self.tables.cache.size(),
+            cache_bytes: self.tables.budget.cache.size(),
+            reads: self.tables.budget.reads(),
             writes: self.counters.writes.get(),
             wal_bytes: self.counters.wal_bytes.get(),
             syncs: self.counters.syncs.get(),
@@ -134,11 +185,13 @@ impl Core {
             lifetime: *self.lifetime.lock(),
             ..Stats::default()
         };
-        let immutables = view.immutables.iter().map(|immutable| &immutable.memtable);
-        for memtable in std::iter::once(&view.memtable).chain(immutables) {
+        let mut memtables = 0;
+        for memtable in view.memtables() {
+            memtables += memtable.allocated_bytes();
             stats.memtable_entries += memtable.entries();
             stats.memtable_bytes += memtable.size_bytes();
         }
+        stats.memory = self.tables.budget.memory(memtables);
         for (level, tables) in stats.levels.iter_mut().zip(&view.version.levels) {
             for table in tables {
                 level.tables += 1;
@@ -159,6 +212,7 @@ impl Core {
         stats.background_error =
             side.background_error.lock().as_ref().map(|error| error.to_string());
         stats.stalls = side.throttle.stats();
+        stats.compacting_bytes = side.compactions.progress();
         let manifest = side.manifest.lock();
         let logs = manifest.state().logs.values();
         stats.logs = Some((

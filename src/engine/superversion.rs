@@ -26,3 +26,11 @@ pub(super) struct SuperVersion {
     /// In a read-only handle, the moment it shows; a writing one shows what is visible.
     pub(super) upto: Option<SeqNo>,
 }
+
+impl SuperVersion {
+    /// All memtables, newest first.
+    pub(super) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
+        let immutables = self.immutables.iter().map(|immutable| &immutable.memtable);
+        std::iter::once(&self.memtable).chain(immutables)
+    }
+}

@@ -1,12 +1,12 @@
 //! Slowing writers down before the tree gets out of shape.
 //!
-//! The *pressure* says how far the store is from where writing would have to stop: 0 as long as half
-//! the limit is free, then rising in proportion to the debt. A writer pays for each byte by the
-//! pressure, in delays under a millisecond; so writing settles at the rate at which compaction keeps
-//! up, and never stops. Only memory stops it: when as many memtables wait as may be held, a writer
-//! waits for the flush.
+//! The *pressure* says how far the store is beyond the half of what it may owe: 0 up to there, 1 at
+//! the limit, at most [`PRESSURE_MAX`]. A writer pays for each byte by the square of it, in delays under
+//! a millisecond; so writing settles at the rate at which compaction keeps up, does not swing with each
+//! job that ends, and never stops. Only memory stops it: when as many memtables wait as may be held, a
+//! writer waits for the flush.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::compaction::Debt;
 use super::compaction::pick;
@@ -17,11 +17,15 @@ use super::stats::StallStats;
 use super::version::Version;
 use crate::runtime::Runtime;
 
-/// Full pressure, in parts.
-const FULL: u64 = 1000;
+/// A pressure of one, in parts.
+const ONE: u64 = 1000;
 
-/// Nanoseconds that a byte costs under full pressure: two megabytes a second.
-const NS_PER_BYTE: u64 = 500;
+/// Beyond the limit the price goes on rising, but not for ever: at four it is a megabyte a second.
+const PRESSURE_MAX: u64 = 4 * ONE;
+
+/// Picoseconds that a byte costs under a pressure of one: sixteen megabytes a second. A stronger price
+/// makes writing swing: the debt jumps with each flush and each job by a tenth of the limit.
+const PS_PER_BYTE: u64 = 60_000;
 
 /// What is owed is paid when it is worth a sleep, and in pieces.
 const SLEEP_US_MIN: u64 = 200;
@@ -30,11 +34,11 @@ const SLEEP_US_MAX: u64 = 900;
 /// What writers have to wait for.
 #[derive(Debug, Default)]
 pub(super) struct Throttle {
-    /// By the debt of compaction and by memtables that wait, in parts of [`FULL`].
+    /// By the debt of compaction and by memtables that wait, in parts of [`ONE`].
     debt: AtomicU64,
     memory: AtomicU64,
-    /// Delays that were not worth a sleep yet.
-    owed_ns: AtomicU64,
+    /// Delays that were not worth a sleep yet; below zero what was slept too long.
+    owed_ns: AtomicI64,
     pub(super) stalls: Stalls,
 }
 
@@ -82,9 +86,10 @@ impl Throttle {
         if pressure == 0 {
             return;
         }
-        let cost = bytes.saturating_mul(NS_PER_BYTE) / FULL * pressure;
-        let owed = self.owed_ns.load(Ordering::Relaxed).saturating_add(cost);
-        let us = (owed / 1000).min(SLEEP_US_MAX);
+        let price_ps = PS_PER_BYTE * pressure * pressure / (ONE * ONE);
+        let cost = bytes.saturating_mul(price_ps) / 1000;
+        let owed = self.owed_ns.load(Ordering::Relaxed).saturating_add_unsigned(cost);
+        let us = (owed.max(0).unsigned_abs() / 1000).min(SLEEP_US_MAX);
         if us < SLEEP_US_MIN {
             self.owed_ns.store(owed, Ordering::Relaxed);
             return;
@@ -94,8 +99,9 @@ impl Throttle {
         let slept = runtime.monotonic_us().saturating_sub(started).max(us);
         // A sleep is longer than asked for; what was paid too much counts towards the next. What a
         // huge batch owes beyond one sleep is forgotten: delays stay short.
-        let left = owed.saturating_sub(slept * 1000).min(SLEEP_US_MAX * 1000);
-        self.owed_ns.store(left, Ordering::Relaxed);
+        let left = owed.saturating_sub_unsigned(slept.saturating_mul(1000));
+        let most = SLEEP_US_MAX as i64 * 1000;
+        self.owed_ns.store(left.clamp(-most, most), Ordering::Relaxed);
         let (count, total) = match debt >= memory {
             true => (&self.stalls.debt_count, &self.stalls.debt_us),
             false => (&self.stalls.memory_count, &self.stalls.memory_us),
@@ -107,9 +113,9 @@ impl Throttle {
 
 fn pressure(part: u64, limit: u64) -> u64 {
     let free = limit / 2;
-    let over = part.saturating_sub(free).min(limit - free);
+    let over = part.saturating_sub(free);
     // Not zero as soon as there is something over.
-    (over * FULL).div_ceil((limit - free).max(1))
+    over.saturating_mul(ONE).div_ceil((limit - free).max(1)).min(PRESSURE_MAX)
 }
 
 impl Core {
@@ -141,15 +147,16 @@ mod tests {
     use super::*;
     use crate::runtime::inline::InlineRuntime;
 
-    /// Half the limit is free; from there it rises evenly and ends at the limit.
+    /// Half the limit is free; from there it rises evenly, beyond the limit too, and has an end.
     #[test]
-    fn pressure_begins_at_half_the_limit_and_is_full_at_the_limit() {
+    fn pressure_begins_at_half_the_limit() {
         assert_eq!([0, 499, 500].map(|part| pressure(part, 1000)), [0, 0, 0]);
-        assert_eq!([501, 750, 1000, 5000].map(|part| pressure(part, 1000)), [2, 500, 1000, 1000]);
-        assert_eq!([0, 1].map(|part| pressure(part, 0)), [0, 0]);
+        assert_eq!([501, 750, 1000, 5000].map(|part| pressure(part, 1000)), [2, 500, 1000, 4000]);
+        assert_eq!([0, 1].map(|part| pressure(part, 0)), [0, 1000]);
+        assert_eq!(pressure(u64::MAX, 1), PRESSURE_MAX);
     }
 
-    /// A thousand writes under half pressure: the delays add up to what the bytes cost, each is
+    /// Ten thousand writes under half the pressure: the delays add up to what the bytes cost, each is
     /// counted under its reason and none is as long as a millisecond.
     #[test]
     fn delays_are_short_and_add_up_to_the_price() {
@@ -158,11 +165,13 @@ mod tests {
         throttle.delay(&runtime, 1 << 20);
         assert_eq!(throttle.stalls.debt_count.get(), 0);
         throttle.set_debt(750, 1000);
-        for _ in 0..1000 {
+        for _ in 0..10_000 {
             throttle.delay(&runtime, 1000);
         }
+        // 15 nanoseconds a byte. The clock of the test ticks in milliseconds, and what was slept too
+        // long counts as paid.
         let (count, us) = (throttle.stalls.debt_count.get(), throttle.stalls.debt_us.get());
-        assert!(count > 0 && us >= 240_000, "{count} delays, {us} us");
+        assert!(count > 0 && (145_000..300_000).contains(&us), "{count} delays, {us} us");
         assert_eq!(throttle.stalls.memory_count.get(), 0);
     }
 }

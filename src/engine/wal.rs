@@ -172,7 +172,9 @@ impl Wal {
 
     /// Hands everything pushed to the kernel with one write, and a mark with it if one is due.
     pub(super) fn write(&mut self) -> Result<()> {
-        if self.files.promises.mark_due.swap(false, Ordering::AcqRel) {
+        // Looked at first because a swap costs each write more than a look.
+        let due = &self.files.promises.mark_due;
+        if due.load(Ordering::Relaxed) && due.swap(false, Ordering::AcqRel) {
             self.push_mark();
         }
         self.write_pushed()

@@ -7,10 +7,13 @@
 //!   then the answers. A failed leader fails its whole group.
 //! - A failure before the log was touched refuses the group and leaves the store writable. A failed
 //!   append or sync poisons it.
+//! - The lead is given on or given up however a commit ends. A panic poisons, and fails the group.
 
 use std::collections::VecDeque;
+use std::hint;
+use std::slice;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -40,6 +43,10 @@ pub enum Durability {
 /// Encoded bytes of the batches that share one append: more would make the first of them wait.
 const GROUP_SIZE_MAX: usize = 4 << 20;
 
+/// How often a writer looks whether its turn has come before it sleeps: as long as a group without
+/// a sync takes, a few microseconds. Going to sleep and being woken would take longer than that.
+const LOOKS_MAX: u32 = 100;
+
 /// One batch on its way.
 struct Request {
     batch: WriteBatch,
@@ -49,6 +56,8 @@ struct Request {
 /// A writer that waits for another to commit its batch, or to hand it the lead.
 struct Ticket {
     state: Mutex<TicketState>,
+    /// The state is `Leading` or `Done`; a hint for who does not want to take the lock.
+    called: AtomicBool,
     changed: Condvar,
 }
 
@@ -81,17 +90,14 @@ impl Core {
         if batch.is_empty() {
             return self.write_nothing(durability);
         }
-        let request = Request { batch, durability };
-        let (request, followers) = match side.queue.enter(request) {
-            Entered::Lead(request) => (request, Vec::new()),
+        let (lead, request) = match side.queue.enter(Request { batch, durability }) {
+            Entered::Lead(request) => (Lead::alone(side), request),
             Entered::Wait(ticket) => match ticket.wait() {
-                Turn::Lead(request) => (request, side.queue.gather()),
+                Turn::Lead(request) => (Lead::with_followers(side), request),
                 Turn::Done(result) => return result,
             },
         };
-        let result = self.commit(side, &request, &followers);
-        side.queue.leave();
-        result
+        self.commit(lead, &request)
     }
 
     /// An empty batch writes no record; asked to be durable, it still is a sync.
@@ -115,26 +121,29 @@ impl Core {
     }
 
     /// Commits the leader's batch and its followers', and answers the followers.
-    fn commit(&self, side: &WriteSide, own: &Request, followers: &[Arc<Ticket>]) -> Result<SeqNo> {
+    fn commit(&self, lead: Lead<'_>, own: &Request) -> Result<SeqNo> {
+        if lead.followers.is_empty() {
+            // By far the most frequent case, which needs no list of batches.
+            let committed = self.commit_group(lead.side, slice::from_ref(&own));
+            lead.finish();
+            return committed.map(|first| last_of(first, own));
+        }
         let requests: Vec<Request> =
-            followers.iter().filter_map(|ticket| ticket.take_request()).collect();
-        let mut group: Vec<&Request> = Vec::with_capacity(1 + requests.len());
-        group.push(own);
-        group.extend(&requests);
-        let size = group.iter().map(|request| request.batch.size_bytes() as u64).sum();
-        side.throttle.delay(&*self.files.runtime, size);
-        let committed = self.commit_group(side, &group);
-        let mut last = match &committed {
-            Ok(first) => *first,
+            lead.followers.iter().filter_map(|ticket| ticket.take_request()).collect();
+        let group: Vec<&Request> = std::iter::once(own).chain(&requests).collect();
+        let committed = self.commit_group(lead.side, &group);
+        let followers = lead.finish();
+        let first = match committed {
+            Ok(first) => first,
             Err(error) => {
                 for ticket in followers {
                     ticket.answer(Err(error.clone()));
                 }
-                return Err(error.clone());
+                return Err(error);
             }
         };
-        let own_last = last_of(last, own);
-        last = own_last;
+        let own_last = last_of(first, own);
+        let mut last = own_last;
         for (ticket, request) in followers.iter().zip(&requests) {
             last = last_of(last.plus(1), request);
             ticket.answer(Ok(last));
@@ -144,6 +153,9 @@ impl Core {
 
     /// Returns the first sequence number of the group.
     fn commit_group(&self, side: &WriteSide, group: &[&Request]) -> Result<SeqNo> {
+        let size = group.iter().map(|request| request.batch.size_bytes() as u64).sum();
+        // Without a lock: whoever is slowed down holds up nobody but the writers behind.
+        side.throttle.delay(&*self.files.runtime, size);
         let mut writing = side.writing.lock();
         side.poison.check()?;
         side.report_background_error()?;
@@ -270,6 +282,49 @@ impl WriteSide {
     }
 }
 
+/// The lead in the queue. Dropped without [`Lead::finish`], which a panic alone does, it stops
+/// writing, because nobody knows how far the commit came, and lets everybody who waits know.
+struct Lead<'c> {
+    side: &'c WriteSide,
+    followers: Vec<Arc<Ticket>>,
+    finished: bool,
+}
+
+impl<'c> Lead<'c> {
+    fn alone(side: &'c WriteSide) -> Lead<'c> {
+        Lead { side, followers: Vec::new(), finished: false }
+    }
+
+    /// The lead with those who have waited meanwhile.
+    fn with_followers(side: &'c WriteSide) -> Lead<'c> {
+        let mut lead = Lead::alone(side);
+        lead.followers = side.queue.gather();
+        lead
+    }
+
+    /// Gives the lead to the next in line; returns the followers, who wait for their answers.
+    fn finish(mut self) -> Vec<Arc<Ticket>> {
+        self.finished = true;
+        self.side.queue.leave();
+        std::mem::take(&mut self.followers)
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        let error = Error::Poisoned("a write panicked".to_owned());
+        self.side.poison.set(&error);
+        for ticket in &self.followers {
+            ticket.answer(Err(error.clone()));
+        }
+        // Whoever leads next finds the store poisoned.
+        self.side.queue.leave();
+    }
+}
+
 enum Entered {
     Lead(Request),
     Wait(Arc<Ticket>),
@@ -290,6 +345,7 @@ impl CommitQueue {
         }
         let ticket = Arc::new(Ticket {
             state: Mutex::new(TicketState::Waiting(Some(request))),
+            called: AtomicBool::new(false),
             changed: Condvar::new(),
         });
         state.waiting.push_back(Arc::clone(&ticket));
@@ -341,15 +397,26 @@ impl Ticket {
         if let TicketState::Waiting(request) = &mut *state {
             *state = TicketState::Leading(request.take());
         }
-        self.changed.notify_one();
+        drop(state);
+        self.call();
     }
 
     fn answer(&self, result: Result<SeqNo>) {
         *self.state.lock() = TicketState::Done(result);
+        self.call();
+    }
+
+    fn call(&self) {
+        self.called.store(true, Ordering::Release);
         self.changed.notify_one();
     }
 
     fn wait(&self) -> Turn {
+        let mut looks = 0;
+        while looks < LOOKS_MAX && !self.called.load(Ordering::Acquire) {
+            hint::spin_loop();
+            looks += 1;
+        }
         let mut state = self.state.lock();
         loop {
             match &mut *state {

@@ -96,7 +96,8 @@ impl WriteBatch {
     /// A batch without operations.
     #[must_use]
     pub fn new() -> WriteBatch {
-        let mut bytes = Vec::with_capacity(64);
+        // Enough for one usual pair, which then costs one allocation.
+        let mut bytes = Vec::with_capacity(256);
         bytes.extend_from_slice(&[BATCH_VERSION, 0, 0, 0, 0]);
         WriteBatch { bytes, count: 0, refused: None }
     }

@@ -1,7 +1,11 @@
 //! The real runtime: the system's clocks and randomness, a thread for each worker.
 //!
 //! A worker's thread is started by its first wake, so that a process which needs none pays for
-//! none; it steps until its step function is idle, then sleeps until woken. What must hold: a wake during a step is never lost, and [`Worker::stop`] returns even if a step panicked.
+//! none; it steps until its step function is idle, then sleeps until woken. What must hold: a wake
+//! during a step is never lost, and [`Worker::stop`] returns even if a step panicked.
+//!
+//! A worker of [`Priority::Idle`] gets the processor when no other thread wants it, or hardly ever:
+//! it must hold no lock that an urgent thread waits for while it computes.
 
 use std::fmt;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -52,8 +56,8 @@ impl Runtime for ThreadRuntime {
         }
     }
 
-    fn spawn(&self, name: &str, _priority: Priority, step: StepFn) -> Arc<dyn Worker> {
-        let stage = Mutex::new(Stage::Waiting(name.to_owned(), step));
+    fn spawn(&self, name: &str, priority: Priority, step: StepFn) -> Arc<dyn Worker> {
+        let stage = Mutex::new(Stage::Waiting(name.to_owned(), priority, step));
         Arc::new(LazyWorker { stage })
     }
 
@@ -69,7 +73,7 @@ struct LazyWorker {
 }
 
 enum Stage {
-    Waiting(String, StepFn),
+    Waiting(String, Priority, StepFn),
     Running(Arc<dyn Worker>),
     Stopped,
 }
@@ -87,7 +91,7 @@ impl LazyWorker {
     fn begin(&self) {
         let mut stage = self.stage.lock();
         *stage = match std::mem::replace(&mut *stage, Stage::Stopped) {
-            Stage::Waiting(name, step) => Stage::Running(start(&name, step)),
+            Stage::Waiting(name, priority, step) => Stage::Running(start(&name, priority, step)),
             other => other,
         };
     }
@@ -125,7 +129,7 @@ impl Worker for LazyWorker {
 ///
 /// If the system refuses one, the worker is an inline one: its steps run in the threads that wait
 /// for it ([`Worker::help`]), so work is slower but goes on.
-fn start(name: &str, step: StepFn) -> Arc<dyn Worker> {
+fn start(name: &str, priority: Priority, step: StepFn) -> Arc<dyn Worker> {
     let shared = Arc::new(Shared::default());
     // A closure given to a thread that could not be made is lost, so the step is left here for the
     // thread to fetch.
@@ -134,6 +138,9 @@ fn start(name: &str, step: StepFn) -> Arc<dyn Worker> {
     let spawned = thread::Builder::new().name(name.to_owned()).spawn(move || {
         // Declared first, so dropped last: at rest means that the step is dropped too.
         let _rest = AtRest(&worker);
+        if priority == Priority::Idle {
+            yield_to_others();
+        }
         let step = step.lock().take();
         if let Some(step) = step {
             run(&worker, step);
@@ -147,8 +154,25 @@ fn start(name: &str, step: StepFn) -> Arc<dyn Worker> {
         }),
         Err(_) => {
             let step = parcel.lock().take().unwrap_or_else(|| Box::new(|| Step::Idle));
-            InlineRuntime::new(0).spawn(name, Priority::Normal, step)
+            InlineRuntime::new(0).spawn(name, priority, step)
         }
+    }
+}
+
+/// Lets this thread run only when no other wants to.
+///
+/// On Linux that is `SCHED_IDLE`, for which nobody needs a privilege: a thread that wakes from its
+/// `fdatasync` gets the processor at once instead of at the next tick. Elsewhere, or refused, the
+/// thread stays as it is.
+fn yield_to_others() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{
+            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+            set_thread_priority_and_policy, thread_native_id,
+        };
+        let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        let _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy);
     }
 }
 
@@ -334,6 +358,27 @@ mod tests {
         worker.wake();
         worker.stop();
         assert_eq!(count.load(Ordering::SeqCst), finished);
+    }
+
+    /// The fields of a thread's `stat` behind its name, which ends with the last parenthesis: the
+    /// thirty-ninth is its scheduling policy (see `proc_pid_stat(5)`, which counts from the pid).
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn idle_workers_and_only_they_give_way() {
+        for (priority, expected) in [(Priority::Idle, "5"), (Priority::Normal, "0")] {
+            let (send, receive) = mpsc::channel();
+            let step = move || {
+                let stat = std::fs::read_to_string("/proc/thread-self/stat").expect("its stat");
+                let fields = stat.rsplit(')').next().expect("fields");
+                let policy = fields.split_whitespace().nth(38).map(str::to_owned);
+                let _ = send.send(policy);
+                Step::Idle
+            };
+            let worker = ThreadRuntime::default().spawn("policy", priority, Box::new(step));
+            worker.wake();
+            let policy = receive.recv_timeout(PATIENCE).expect("a step");
+            assert_eq!(policy.as_deref(), Some(expected), "{priority:?}");
+        }
     }
 
     /// A panicking step ends its worker; `stop` and drop return all the same.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::ahead::Ahead;
 use super::cache::CachedBlock;
 use super::reader::{BlockValue, Table};
 use crate::error::Result;
@@ -21,13 +22,22 @@ pub struct TableIter {
     /// suffixes come and go.
     entry: usize,
     user: Vec<u8>,
+    ahead: Ahead,
 }
 
 impl TableIter {
     /// An iterator over a table, at no entry.
     #[must_use]
     pub fn new(table: Arc<Table>) -> TableIter {
-        TableIter { table, keep: true, block: None, position: 0, entry: 0, user: Vec::new() }
+        TableIter {
+            table,
+            keep: true,
+            block: None,
+            position: 0,
+            entry: 0,
+            user: Vec::new(),
+            ahead: Ahead::default(),
+        }
     }
 
     /// The same iterator, but the blocks it reads are not kept in the cache: for reading a table
@@ -161,7 +171,10 @@ impl TableIter {
         // Taken out first, so that an error leaves the iterator at no entry.
         let block = match self.block.take() {
             Some(block) if self.position == position => block,
-            _ => self.table.data_block(position, self.keep)?,
+            _ => match self.table.cached(position) {
+                Some(block) => block,
+                None => self.ahead.load(&self.table, position, self.keep)?,
+            },
         };
         self.entry = find(&block)?;
         self.position = position;

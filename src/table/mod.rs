@@ -14,6 +14,7 @@
 //!   because something could not be read.
 //! - Tables are immutable: a block, once checked, may be kept and shared without a lock.
 
+mod ahead;
 mod cache;
 mod index;
 mod iter;

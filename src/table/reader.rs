@@ -204,7 +204,8 @@ impl Table {
         self.load_block(position, true).map(|block| BlockGuard::from_inner(Some(block)))
     }
 
-    fn cached(&self, position: usize) -> Option<Arc<CachedBlock>> {
+    #[inline]
+    pub(super) fn cached(&self, position: usize) -> Option<Arc<CachedBlock>> {
         let block = BlockGuard::into_inner(self.blocks.as_ref()?.get(position))?;
         self.stats().count(Count::CacheHit);
         Some(block)
@@ -212,8 +213,13 @@ impl Table {
 
     /// Reads a block that the cache did not have.
     #[cold]
-    fn load_block(&self, position: usize, keep: bool) -> Result<Arc<CachedBlock>> {
+    pub(super) fn load_block(&self, position: usize, keep: bool) -> Result<Arc<CachedBlock>> {
         let block = self.read_data_block(position, self.index.handle(position))?;
+        Ok(self.keep_block(position, keep, block))
+    }
+
+    /// Takes over a block that the cache did not have.
+    pub(super) fn keep_block(&self, position: usize, keep: bool, block: Block) -> Arc<CachedBlock> {
         let block = Arc::new(CachedBlock::new(block));
         if let Some(blocks) = &self.blocks {
             self.stats().count(Count::CacheMiss);
@@ -221,7 +227,7 @@ impl Table {
                 blocks.insert(position, &block);
             }
         }
-        Ok(block)
+        block
     }
 
     fn stats(&self) -> &TableStats {

@@ -193,3 +193,6 @@ impl TableScan {
         Error::corruption(self.table.path(), offset, format!("data block: {reason}"))
     }
 }
+
+#[cfg(test)]
+mod tests;

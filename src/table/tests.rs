@@ -386,6 +386,32 @@ fn the_cache_saves_reads() {
     assert_eq!(stats.get(Count::CacheHit), blocks + 1);
 }
 
+/// A walk from block to block reads many at once, and the same entries; one here and there, and one
+/// backwards, do not.
+#[test]
+fn a_walk_reads_ahead() {
+    let model = small_model(10_000);
+    let (vfs, meta) = write(&model, 99, options(200, Compression::Lz4));
+    let table = Arc::new(Table::open(&vfs, path(), &meta, None).unwrap());
+    let blocks = table.index().count();
+    let reads = || vfs.0.reads.load(Ordering::Relaxed);
+    let before = reads();
+    assert_eq!(scan(&table).unwrap(), model);
+    assert!(reads() - before < blocks / 20, "{} reads of {blocks} blocks", reads() - before);
+
+    let mut iter = TableIter::new(Arc::clone(&table));
+    let before = reads();
+    for i in (0..10_000).rev().step_by(100) {
+        iter.seek(format!("user{i:04}").as_bytes(), Trailer::FIRST).unwrap();
+        assert!(iter.valid());
+    }
+    assert_eq!(reads() - before, 100);
+    let before = reads();
+    iter.last().unwrap();
+    (0..100).for_each(|_| iter.prev().unwrap());
+    assert!(reads() - before > 10);
+}
+
 /// The filter keeps reads of absent keys away from the blocks; those that it lets pass are counted
 /// as false, but a key that is merely too new is not.
 #[test]

@@ -166,10 +166,11 @@ impl TableWriter {
             Ordering::Equal if self.trailer > trailer => false,
             _ => panic!("keys must ascend"),
         };
-        if !self.block.fits(user, value.len(), self.options.block_size as u64) {
+        let target = self.options.block_size as u64;
+        if !self.block.add_within(target, user, trailer, value) {
             self.finish_block()?;
+            self.block.add(user, trailer, value);
         }
-        self.block.add(user, trailer, value);
         self.counts.add(user.len(), trailer, value.len());
         self.trailer = trailer;
         if new_key {

@@ -1,10 +1,14 @@
 //! The real file system, and the only user of `std::fs` in the engine.
 //!
-//! - Every positioned read and write is a `pread` or `pwrite`, so handles are shared freely.
+//! - Every positioned read and write is a `pread` or `pwrite`, or behaves like one, so handles are
+//!   shared freely.
 //! - Opening for reading leaves even the access time alone where the system allows it.
 //! - A lock is an advisory `flock` on a descriptor of its own: it excludes another handle of this
 //!   process as well as another process, and the system drops it with the process.
 #![expect(clippy::disallowed_methods, reason = "this module is what the others go through")]
+
+#[cfg(target_os = "linux")]
+mod map;
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -152,11 +156,18 @@ fn read_full(file: &fs::File, buffer: &mut [u8], offset: u64) -> io::Result<usiz
 struct OsFile {
     path: PathBuf,
     file: fs::File,
+    #[cfg(target_os = "linux")]
+    mapped: map::Mapped,
 }
 
 impl OsFile {
     fn wrap(path: &Path, file: fs::File) -> Result<Arc<dyn File>> {
-        Ok(Arc::new(OsFile { path: path.to_owned(), file }))
+        Ok(Arc::new(OsFile {
+            path: path.to_owned(),
+            file,
+            #[cfg(target_os = "linux")]
+            mapped: map::Mapped::default(),
+        }))
     }
 
     fn failed(&self, action: &'static str) -> impl FnOnce(io::Error) -> Error + '_ {
@@ -181,10 +192,17 @@ impl File for OsFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        if self.mapped.write(&self.file, bytes, offset) {
+            return Ok(());
+        }
         self.file.write_all_at(bytes, offset).map_err(self.failed("write"))
     }
 
     fn allocate(&self, size: u64, fill: Fill) -> Result<()> {
+        // A failure cuts the file back to its old size.
+        #[cfg(target_os = "linux")]
+        let _held = self.mapped.hold();
         let old = self.size()?;
         if size <= old {
             return Ok(());
@@ -198,6 +216,8 @@ impl File for OsFile {
     }
 
     fn sync(&self) -> Result<()> {
+        #[cfg(target_os = "linux")]
+        self.mapped.before_sync();
         self.file.sync_data().map_err(self.failed("sync"))
     }
 

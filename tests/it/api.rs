@@ -1,7 +1,9 @@
 //! The public face of the engine, on a real directory with real threads.
 
+mod cursors;
 mod directories;
 mod examples;
+mod memory;
 mod readers;
 
 use std::collections::BTreeMap;

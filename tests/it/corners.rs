@@ -181,6 +181,58 @@ fn a_worker_that_panicked_hangs_nobody() {
     }
 }
 
+/// The first write to the log waits until four other writers had time to line up, the second, which
+/// is for all four, panics, which only a bug of ours can make it do. The leader's thread gets its
+/// panic, its followers and everybody later an error, nobody waits for ever, and what was written
+/// before the panic is read now and after a reopening.
+#[test]
+fn a_commit_that_panicked_hangs_nobody() {
+    let sim = SimVfs::new();
+    let (release, released) = mpsc::channel::<()>();
+    let (released, writes) = (Mutex::new(released), AtomicU64::new(0));
+    let vfs = HookVfs::new(sim.clone(), move |what, path, size| {
+        // Smaller ones are the header and the marks of creating the store.
+        if what == "write" && path.to_string_lossy().ends_with(".wal") && size > 900 {
+            match writes.fetch_add(1, Ordering::SeqCst) {
+                0 => released.lock().recv().expect("the test goes on"),
+                _ => panic!("on purpose"),
+            }
+        }
+        Ok(())
+    });
+    let db = Arc::new(Options::new().vfs(Arc::new(vfs)).open(DIR).expect("a store"));
+    let (send, receive) = mpsc::channel();
+    let start = |name: &'static str| {
+        let (db, send) = (Arc::clone(&db), send.clone());
+        let work = move || put(&db, name, 1000, Durability::Buffered).map(|_| name);
+        let work = std::panic::AssertUnwindSafe(work);
+        let spawned =
+            thread::Builder::new().spawn(move || send.send(std::panic::catch_unwind(work)));
+        assert!(spawned.is_ok());
+        thread::sleep(Duration::from_millis(20));
+    };
+    let _ = ["first", "a", "b", "c", "d"].map(start);
+    release.send(()).expect("the first write waits");
+    let (mut done, mut failed, mut panicked) = (Vec::new(), 0, 0);
+    for _ in 0..5 {
+        match receive.recv_timeout(Duration::from_secs(5)) {
+            Ok(Ok(Ok(name))) => done.push(name),
+            Ok(Ok(Err(error))) => {
+                assert!(matches!(error, Error::Poisoned(_)), "{error}");
+                failed += 1;
+            }
+            Ok(Err(_)) => panicked += 1,
+            Err(_) => panic!("writers hang"),
+        }
+    }
+    assert_eq!((done, failed, panicked), (vec!["first"], 3, 1));
+    assert!(is_poisoned(&db));
+    assert_eq!(keys_of(&db), ["first"]);
+    drop(db);
+    let db = Options::new().vfs(Arc::new(sim)).open(DIR).expect("reopened");
+    assert_eq!(keys_of(&db), ["first"]);
+}
+
 /// A writer at work, step by step.
 #[derive(Clone)]
 struct Busy {

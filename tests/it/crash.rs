@@ -10,7 +10,9 @@ use beachdb::runtime::inline::InlineRuntime;
 use beachdb::vfs::sim::{CrashPlan, SimVfs};
 use beachdb::{Db, Durability};
 
-use crate::history::{DIR, History, Op, Oracle, tiny};
+use crate::history::{
+    DIR, Dice, Happened, History, Op, Oracle, STRATEGIES, Tree, live_tables, table_files, tiny,
+};
 
 /// What a campaign saw; each test asserts that it saw what it is about.
 #[derive(Debug, Default)]
@@ -21,15 +23,21 @@ struct Seen {
     unclean: u64,
     lost_batches: u64,
     recovery_crashes: u64,
+    /// Tables that no edit named, removed by the opening.
+    orphans: u64,
 }
 
 /// Opens what a crash left, checks it, writes, and opens again.
 fn check_image(vfs: &SimVfs, oracle: &Oracle, floor: usize, seen: &mut Seen, what: &str) {
-    let runtime = InlineRuntime::new(7);
+    // Another seed than any history's: file ids are random.
+    let runtime = InlineRuntime::new(7000);
     let open = || tiny(vfs.clone(), &runtime).open(Path::new(DIR));
+    let files = table_files(vfs).len() as u64;
     let db = open().unwrap_or_else(|error| panic!("{what}: does not open: {error}"));
     seen.unclean += u64::from(!db.recovery().clean);
     seen.tails_dropped += u64::from(!db.recovery().dropped.is_empty());
+    assert_eq!(table_files(vfs), live_tables(&db), "{what}: files and tree");
+    seen.orphans += files.saturating_sub(live_tables(&db).len() as u64);
     let kept = oracle.check_prefix(&db, floor);
     seen.lost_batches += u64::from(kept < oracle.acknowledged());
     let before = db.stats().last_seqno;
@@ -70,7 +78,7 @@ fn crash_recovery(
             }
         }
     }));
-    drop(tiny(watched.clone(), &InlineRuntime::new(3)).open(Path::new(DIR)));
+    drop(tiny(watched.clone(), &InlineRuntime::new(3000)).open(Path::new(DIR)));
     watched.clear_observer();
 }
 
@@ -87,9 +95,9 @@ impl IsStore for SimVfs {
 }
 
 /// Runs a history and, at every operation that changes the disk, checks every plan.
-fn campaign(ops: &[Op], seed: u64, recovery_too: bool) -> (u64, Seen) {
+fn campaign(ops: &[Op], seed: u64, tree: Tree, recovery_too: bool) -> (Happened, Seen) {
     let vfs = SimVfs::new();
-    let mut history = History::new(vfs.clone(), seed);
+    let mut history = History::new(vfs.clone(), seed, tree);
     let seen = Arc::new(Mutex::new(Seen::default()));
     watch(&history, &seen, recovery_too);
     history.open().expect("open");
@@ -100,8 +108,8 @@ fn campaign(ops: &[Op], seed: u64, recovery_too: bool) -> (u64, Seen) {
         }
     }
     history.check();
-    let flushes = history.finish().expect("close");
-    (flushes, std::mem::take(&mut seen.lock()))
+    let happened = history.finish().expect("close");
+    (happened, std::mem::take(&mut seen.lock()))
 }
 
 fn watch(history: &History, seen: &Arc<Mutex<Seen>>, recovery_too: bool) {
@@ -177,8 +185,8 @@ fn a_crash_anywhere_leaves_a_prefix_with_everything_durable() {
         Op::Reopen,
         put("k", 30, Buffered),
     ];
-    let (flushes, seen) = campaign(&ops, 1, true);
-    assert!(flushes >= 2, "{flushes} flushes");
+    let (happened, seen) = campaign(&ops, 1, Tree::default(), true);
+    assert!(happened.flushes >= 2, "{happened:?}");
     assert!(seen.unclean > 100 && seen.tails_dropped > 10 && seen.lost_batches > 10, "{seen:?}");
     assert!(seen.recovery_crashes > 100, "{seen:?}");
     println!(
@@ -190,17 +198,6 @@ fn a_crash_anywhere_leaves_a_prefix_with_everything_durable() {
     );
 }
 
-/// A small generator: the same seed gives the same history.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
-
 fn seeded_history(seed: u64) -> Vec<Op> {
     let mut dice = Dice(seed);
     let length = 6 + dice.below(10);
@@ -209,10 +206,18 @@ fn seeded_history(seed: u64) -> Vec<Op> {
 
 fn seeded_op(dice: &mut Dice) -> Op {
     let durability = if dice.below(3) == 0 { Durability::Sync } else { Durability::Buffered };
-    match dice.below(16) {
+    match dice.below(20) {
         0 => Op::Sync,
         1 => Op::Flush,
         2 => Op::Background,
+        6 => Op::Step(dice.below(2) as usize),
+        7 => Op::Compact(Vec::new(), None),
+        8 => Op::Compact(b"k2".to_vec(), Some(b"k4".to_vec())),
+        9 => match dice.below(3) {
+            0 => Op::WaitForCompactions,
+            1 => Op::Snapshot,
+            _ => Op::Iterate,
+        },
         3 => Op::Reopen,
         4 => Op::DropAndReopen,
         5 => Op::KillAndReopen,
@@ -229,17 +234,81 @@ fn seeded_op(dice: &mut Dice) -> Op {
     }
 }
 
+/// Merges of parts and of all, cut into many tables, with snapshots and iterators held over them, a
+/// flush between a job's steps, reopenings in between: at each operation, under each of the plans,
+/// the store opens with the old tree or the new one, without a left-over table, and holds a prefix.
+#[test]
+fn a_crash_in_a_compaction_leaves_the_old_tree_or_the_new() {
+    use Durability::{Buffered, Sync};
+    let erase = |key: &str| Op::Write(vec![(key.into(), None)], Buffered);
+    let all = || Op::Compact(Vec::new(), None);
+    let ops = [
+        put("a", 300, Buffered),
+        put("m", 300, Buffered),
+        put("z", 300, Buffered),
+        Op::Flush,
+        erase("a"),
+        put("m", 200, Sync),
+        Op::Snapshot,
+        Op::Flush,
+        all(),
+        put("b", 400, Buffered),
+        erase("m"),
+        Op::Iterate,
+        Op::Flush,
+        put("y", 400, Buffered),
+        Op::Flush,
+        Op::Compact(b"a".to_vec(), Some(b"c".to_vec())),
+        Op::DropIterator,
+        Op::KillAndReopen,
+        put("c", 900, Buffered),
+        put("d", 900, Buffered),
+        erase("z"),
+        put("e", 900, Buffered),
+        Op::Background,
+        Op::WaitForCompactions,
+        Op::Reopen,
+        put("a", 50, Sync),
+        all(),
+    ];
+    let mut happened = Happened::default();
+    let mut orphans = 0;
+    for (strategy, table_size) in [(STRATEGIES[0], 500), (STRATEGIES[1], 1)] {
+        let tree = Tree { strategy, table_size, ..Tree::default() };
+        let (what, seen) = campaign(&ops, 1, tree, table_size == 500);
+        println!(
+            "{strategy:?}: {} states, {} distinct, {what:?}",
+            seen.states,
+            seen.distinct.len()
+        );
+        happened.join(&what);
+        orphans += seen.orphans;
+    }
+    assert!(happened.compactions >= 6 && happened.removals >= 10, "{happened:?}");
+    assert!(happened.dropped_shadowed > 0 && happened.dropped_tombstones > 0, "{happened:?}");
+    assert!(happened.rollovers > 0 && happened.late_iterators > 0, "{happened:?}");
+    assert!(orphans > 10, "{orphans} tables of interrupted jobs");
+}
+
 /// The same over seeded histories, so that orders nobody thought of are crashed too.
 #[test]
 fn a_crash_in_a_seeded_history_leaves_a_prefix() {
-    let mut total = 0;
+    let (mut total, mut happened) = (0, Happened::default());
     let count = std::env::var("BEACH_CRASH_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(12);
     for seed in 0..count {
         println!("history of seed {seed}");
-        let (_, seen) = campaign(&seeded_history(seed), seed, seed % 4 == 0);
+        let mut dice = Dice(seed);
+        let tree = Tree {
+            strategy: dice.one_of(&STRATEGIES),
+            table_size: dice.one_of(&[1, 600, 32 << 20]),
+            ..Tree::default()
+        };
+        let (what, seen) = campaign(&seeded_history(seed), seed, tree, seed % 4 == 0);
         total += seen.states;
+        happened.join(&what);
     }
     assert!(total > 10_000, "{total} states");
+    assert!(happened.compactions > 3 && happened.removals > 6, "{happened:?}");
 }
 
 /// A clean reopen changes no byte but the pid in LOCK, and recovering twice changes nothing more.

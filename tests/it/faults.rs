@@ -5,6 +5,7 @@
 //! reads go on and are right; nothing is marked as cleanly closed; and what a kill leaves holds
 //! everything that was acknowledged.
 
+mod compaction;
 mod sweep;
 
 use std::io::ErrorKind;

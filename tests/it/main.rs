@@ -1,7 +1,9 @@
 //! The integration tests: one binary.
 
 mod api;
+mod busy;
 mod checkpoint;
+mod compaction;
 mod concurrent;
 mod corners;
 mod crash;
@@ -12,6 +14,8 @@ mod faults;
 mod history;
 mod ingest;
 mod model;
+mod orderings;
+mod schedules;
 mod scripts;
 mod tidy;
 #[cfg(feature = "cli")]

@@ -8,6 +8,7 @@ mod apply;
 mod bench;
 mod bulk;
 mod checkpoint;
+mod compact;
 mod cost;
 mod damage;
 mod disk;

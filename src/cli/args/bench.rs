@@ -44,12 +44,15 @@ pub struct BenchArgs {
     /// Sync each commit: survives power loss, not only a kill
     #[arg(long)]
     pub sync: bool,
-    /// Bytes of block cache, as in 256MiB [default: the library's]
+    /// Most bytes of block cache, as in 256MiB [default: what --memory leaves]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub cache: Option<u64>,
     /// Bytes of memtable that start a flush [default: the library's]
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub memtable: Option<u64>,
+    /// Bytes of memory for memtables, filters, indexes and cache together [default: the library's]
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub memory: Option<u64>,
     /// How the tree is kept in shape
     #[arg(long, default_value = "hybrid")]
     pub strategy: Shape,
@@ -125,6 +128,9 @@ impl BenchArgs {
         }
         if let Some(bytes) = self.memtable {
             options = options.memtable_size(bytes);
+        }
+        if let Some(bytes) = self.memory {
+            options = options.memory_size(bytes);
         }
         options
             .strategy(match self.strategy {

@@ -98,7 +98,9 @@ impl Session {
     fn run(&mut self, workload: Workload, out: &mut Out) -> Outcome<()> {
         if let Some(load) = self.bench.prepare(workload)? {
             self.run_one("load", load, Some(workload), out)?;
-            self.run_one("waitcompact", Workload::WaitCompact, None, out)?;
+            for settle in [Workload::Flush, Workload::WaitCompact] {
+                self.run_one(settle.name(), settle, None, out)?;
+            }
         }
         self.run_one(workload.name(), workload, None, out)
     }

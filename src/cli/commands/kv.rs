@@ -1,10 +1,9 @@
 //! `put`, `get`, `del`, `scan`.
 
 use std::ffi::OsString;
-use std::ops::Bound;
 use std::path::Path;
 
-use super::session;
+use super::{range, session};
 use crate::cli::args::{Args, DelArgs, GetArgs, PutArgs, ScanArgs};
 use crate::cli::encode::{self, Encoding};
 use crate::cli::output::Object;
@@ -93,45 +92,14 @@ fn print_absent(args: &Args, key: &[u8], out: &mut Out) -> Outcome<()> {
 
 /// Lists pairs in key order.
 pub(super) fn scan(args: &Args, wanted: &ScanArgs, out: &mut Out) -> Outcome {
-    let range = bounds(args, wanted)?;
+    let range = range::bounds(args, &wanted.range, wanted.prefix.as_ref())?;
     let db = session::open_reader(args, out)?;
     let mut printer = Printer { args, wanted, out, count: 0 };
-    if !is_empty(&range) {
+    if !range::is_empty(&range) {
         let pairs = db.range(range);
         if wanted.reverse { printer.all(pairs.rev())? } else { printer.all(pairs)? }
     }
     printer.end()
-}
-
-type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
-
-/// `--from`, `--to` and `--prefix` together are one range.
-fn bounds(args: &Args, wanted: &ScanArgs) -> Outcome<Range> {
-    let decode = |name: &str, argument: &Option<OsString>| {
-        argument.as_ref().map(|argument| args.common.decode(name, argument)).transpose()
-    };
-    let from = decode("--from", &wanted.from)?;
-    let to = decode("--to", &wanted.to)?;
-    let prefix = decode("--prefix", &wanted.prefix)?;
-    let behind = prefix.as_deref().and_then(behind_prefix);
-    let begin = [from, prefix].into_iter().flatten().max();
-    let end = [to, behind].into_iter().flatten().min();
-    Ok((
-        begin.map_or(Bound::Unbounded, Bound::Included),
-        end.map_or(Bound::Unbounded, Bound::Excluded),
-    ))
-}
-
-/// The first key behind all that begin with `prefix`; none if there is no key behind them.
-fn behind_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
-    let mut behind = prefix[..=last].to_vec();
-    behind[last] += 1;
-    Some(behind)
-}
-
-fn is_empty(range: &Range) -> bool {
-    matches!(range, (Bound::Included(begin), Bound::Excluded(end)) if begin >= end)
 }
 
 /// Prints the pairs of a scan.
@@ -202,40 +170,6 @@ fn is_unambiguous(line: &[u8], has_value: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args;
-
-    fn range(words: &[&str]) -> Range {
-        let line = ["beach", "scan"].iter().chain(words).map(OsString::from);
-        let args = args::parse(line).unwrap();
-        let args::Verb::Scan(wanted) = &args.verb else { panic!("not scan") };
-        bounds(&args, wanted).unwrap()
-    }
-
-    /// Known ranges, among them a prefix that ends in the highest byte and one that is all of it.
-    #[test]
-    fn from_to_and_prefix_make_one_range() {
-        let half_open = |from: &str, to: &str| {
-            (Bound::Included(from.as_bytes().to_vec()), Bound::Excluded(to.as_bytes().to_vec()))
-        };
-        assert_eq!(range(&[]), (Bound::Unbounded, Bound::Unbounded));
-        assert_eq!(range(&["--prefix", "ab"]), half_open("ab", "ac"));
-        assert_eq!(range(&["--prefix", "ab", "--from", "abx"]), half_open("abx", "ac"));
-        assert_eq!(
-            range(&["--prefix", "ab", "--from", "a", "--to", "abc"]),
-            half_open("ab", "abc")
-        );
-        assert!(is_empty(&range(&["--from", "b", "--to", "a"])));
-        assert!(is_empty(&range(&["--from", "a", "--to", "a"])));
-        assert!(is_empty(&range(&["--prefix", "a", "--to", "a"])));
-        assert_eq!(
-            range(&["--enc", "hex", "--prefix", "01ffff"]),
-            (Bound::Included(vec![1, 0xff, 0xff]), Bound::Excluded(vec![2]))
-        );
-        assert_eq!(
-            range(&["--enc", "hex", "--prefix", "ffff"]),
-            (Bound::Included(vec![0xff, 0xff]), Bound::Unbounded)
-        );
-    }
 
     /// What `xargs -0` could not take apart again.
     #[test]

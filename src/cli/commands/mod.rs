@@ -5,6 +5,7 @@ mod bench;
 mod bulk;
 mod kv;
 mod meta;
+mod range;
 mod session;
 mod tour;
 
@@ -29,7 +30,8 @@ pub fn run(args: &Args, out: &mut Out) -> Outcome {
         Verb::Dump(wanted) => bulk::dump(args, wanted, out),
         Verb::Flush => admin::flush(args, out),
         Verb::Checkpoint(wanted) => admin::checkpoint(args, wanted, out),
-        Verb::Lsm => admin::lsm(args, out),
+        Verb::Compact(wanted) => admin::compact(args, wanted, out),
+        Verb::Lsm(wanted) => admin::lsm(args, wanted, out),
         Verb::Stats => admin::stats(args, out),
         Verb::Bench(wanted) => bench::bench(args, wanted, out),
         Verb::Tour(wanted) => tour::tour(args, wanted, out),

@@ -121,7 +121,7 @@ impl<'a> Older<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::format::key::InternalKey;
     use crate::format::table::Handle;
@@ -232,7 +232,8 @@ mod tests {
         assert_eq!(merge(&history, &[SeqNo(4), SeqNo(8)], false).1, [1, 2]);
     }
 
-    fn table(smallest: &str, largest: &str) -> TableMeta {
+    /// A table with these bounds, and nothing else of use.
+    pub(in crate::engine::compaction) fn table(smallest: &str, largest: &str) -> TableMeta {
         let key = |user: &str| InternalKey { user: user.into(), trailer: Trailer::FIRST };
         TableMeta {
             number: FileNumber(1),

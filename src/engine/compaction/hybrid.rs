@@ -2,11 +2,11 @@
 //!
 //! The bottom (L6) holds nearly everything, once. Above it L5, L4, … are slots of one sorted run each,
 //! filled from below: when L0 has [`RUNS`] tables they are merged into one run in the next free slot,
-//! without touching what lies deeper. Two neighbouring slots are merged, a slice of keys at a time,
-//! when there are more than the data needs; and when all that lies above the bottom exceeds a
-//! quarter of it, the slice of keys where most lies above for each byte below is merged into the
-//! bottom, through all slots at once. Choosing that slice leaves the others to fill up: the merged
-//! slice has about twice the average above it, which halves the cost of the quarter.
+//! without touching what lies deeper. Slots are merged into a deeper one, a slice of keys at a time,
+//! when there are more than the data needs. When all that lies above the bottom exceeds a quarter of
+//! it, a slice through all slots goes down: the one with most above for each byte below. The others
+//! fill up meanwhile, so that a slice has about twice the average above it when its turn comes, and
+//! the bottom is rewritten half as often as the quarter would suggest.
 //!
 //! Every job carries entries down, or takes tombstones out of the bottom; so without writes the
 //! picks end.
@@ -22,6 +22,9 @@ use crate::types::Level;
 /// Tables in L0 that make a merge due.
 pub(super) const RUNS: usize = 4;
 
+/// Tables of L0 that one job takes at most, as long as others can be left: the oldest.
+const RUNS_MAX: usize = 2 * RUNS;
+
 /// Slots that may always be in use.
 const SLOTS: usize = 3;
 
@@ -36,18 +39,12 @@ const DIRECT: f64 = 4.0;
 pub(super) const JOB_TABLES: u64 = 16;
 
 /// Output tables of a step.
-const STEP_TABLES: u64 = 8;
+pub(super) const STEP_TABLES: u64 = 8;
 
 pub(super) fn pick(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     sink(shape)
         .or_else(|| settle(shape))
-        .or_else(|| {
-            if shape.first_run() == Some(1) && shape.levels[0].len() < 2 * RUNS {
-                slots(shape, limits)
-            } else {
-                None
-            }
-        })
+        .or_else(|| full(shape, limits))
         .or_else(|| runs(shape, limits))
         .or_else(|| slots(shape, limits))
         .or_else(|| space(shape, limits))
@@ -59,10 +56,18 @@ fn bytes_above(shape: &Shape<'_>) -> (u64, u64) {
     (shape.bytes(0), (1..BOTTOM).map(|level| shape.bytes(level)).sum())
 }
 
-/// Whether so many bytes above the bottom are too many.
-fn is_crowded(shape: &Shape<'_>) -> bool {
+/// Whether too many bytes lie above the bottom: while writes go on L0 counts as what it will be
+/// when it is compressed.
+fn is_crowded(shape: &Shape<'_>, limits: &Limits) -> bool {
     let (top, slots) = bytes_above(shape);
+    let top = if limits.idle { top } else { compressed(shape, shape.levels[0].iter().copied()) };
     (top + slots).saturating_mul(SPACE) > shape.bytes(BOTTOM)
+}
+
+/// Bytes of these tables when they are compressed as the bottom is.
+fn compressed<'a>(shape: &Shape<'a>, tables: impl Iterator<Item = &'a TableMeta>) -> u64 {
+    let scale = density(shape).unwrap_or(f64::MAX);
+    tables.map(|table| ((table.raw_bytes as f64 * scale) as u64).min(table.size)).sum()
 }
 
 /// A slot over an empty level goes down as it is: slots lie close to the bottom.
@@ -125,12 +130,12 @@ fn density(shape: &Shape<'_>) -> Option<f64> {
 /// L0 into a slot, or into the bottom.
 fn runs(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     let tables = &shape.levels[0];
-    let lags = limits.idle && is_crowded(shape) && bytes_above(shape).1 == 0;
+    let lags = limits.idle && is_crowded(shape, limits) && bytes_above(shape).1 == 0;
     if tables.is_empty() || !(tables.len() >= RUNS || lags) {
         return None;
     }
     // The oldest ones: nothing older in L0 remains.
-    let oldest = tables.len().saturating_sub(2 * RUNS)..tables.len();
+    let oldest = tables.len().saturating_sub(RUNS_MAX)..tables.len();
     Some(top_slice(shape, limits, oldest.collect()).job(Cause::Runs))
 }
 
@@ -142,15 +147,19 @@ pub(super) fn top_slice<'s, 'a>(
     top: Vec<usize>,
 ) -> Slice<'s, 'a> {
     let through = Slice::of_top(shape, top.clone(), BOTTOM);
-    let scale = density(shape).unwrap_or(1.0);
-    let down: f64 =
-        through.above().map(|table| (table.raw_bytes as f64 * scale).min(table.size as f64)).sum();
+    let down = compressed(shape, through.above()) as f64;
     let bounded = through.bytes_below() <= limits.table_size.saturating_mul(JOB_TABLES);
     let direct = through.bytes_below() as f64 <= down * DIRECT && bounded;
     match shape.first_run() {
         Some(first) if !direct => Slice::of_top(shape, top, (first - 1).max(1)),
         _ => through,
     }
+}
+
+/// No slot is free: L0 waits for one, within limits, rather than being merged with a whole run.
+fn full(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
+    let waits = shape.first_run() == Some(1) && shape.levels[0].len() < RUNS_MAX;
+    waits.then(|| slots(shape, limits)).flatten()
 }
 
 /// Slots that the data needs: each about four times the one above it.
@@ -161,8 +170,8 @@ fn slots_max(shape: &Shape<'_>, limits: &Limits) -> usize {
     (2 + (slots.max(1).ilog2() / 2) as usize).clamp(SLOTS, BOTTOM - 2)
 }
 
-/// A slice of one slot into the next, when there are more slots than needed: of the two neighbours
-/// that are merged with the least work.
+/// A slice of one slot into a deeper one, when there are more slots than needed: of the two that are
+/// most alike, what lies between them counted to the upper one.
 fn slots(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     let used = (1..BOTTOM).filter(|&level| !shape.levels[level].is_empty()).count();
     if used <= slots_max(shape, limits) {
@@ -186,7 +195,7 @@ fn slots(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
 
 /// A slice through all slots into the bottom, when too much lies above it.
 fn space(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
-    if !is_crowded(shape) {
+    if !is_crowded(shape, limits) {
         return None;
     }
     let slice = best(shape, limits, 1..BOTTOM, BOTTOM)?;
@@ -200,6 +209,7 @@ fn best<'s, 'a>(
     levels: Range<usize>,
     output: usize,
 ) -> Option<Slice<'s, 'a>> {
+    let room = limits.table_size.saturating_mul(STEP_TABLES);
     let through = |level: usize, tables: Range<usize>| {
         let slice = Slice::of_run(shape, level, tables, output);
         if output == BOTTOM { slice.with_covered() } else { slice }
@@ -207,10 +217,12 @@ fn best<'s, 'a>(
     let (level, at, mut slice) = levels
         .flat_map(|level| (0..shape.levels[level].len()).map(move |at| (level, at)))
         .map(|(level, at)| (level, at, through(level, at..at + 1)))
-        .max_by(|a, b| a.2.gain().total_cmp(&b.2.gain()))?;
-    // Neighbours that gain as much go along: every job rewrites something in vain at its ends.
+        .max_by(|a, b| {
+            let fits = |slice: &Slice<'_, '_>| slice.size() <= room;
+            fits(&a.2).cmp(&fits(&b.2)).then(a.2.gain().total_cmp(&b.2.gain()))
+        })?;
+    // Neighbours that gain about as much go along: each job rewrites in vain what only its ends touch.
     let least = slice.gain() * 0.9;
-    let room = limits.table_size.saturating_mul(STEP_TABLES);
     let mut tables = at..at + 1;
     loop {
         let left = (tables.start > 0).then(|| tables.start - 1..tables.end);
@@ -218,9 +230,7 @@ fn best<'s, 'a>(
         let wider =
             [left, right].into_iter().flatten().map(|wider| (wider.clone(), through(level, wider)));
         let Some(wider) = wider
-            .filter(|(_, slice)| {
-                slice.gain() >= least && slice.bytes_above() + slice.bytes_below() <= room
-            })
+            .filter(|(_, slice)| slice.gain() >= least && slice.size() <= room)
             .max_by(|a, b| a.1.gain().total_cmp(&b.1.gain()))
         else {
             return Some(slice);
@@ -230,21 +240,29 @@ fn best<'s, 'a>(
 }
 
 /// L0's runs beyond those that make a merge due, and what lies above the bottom beyond its share.
+///
+/// The more pressing of the two sets the limit. Runs slow the writers down from twice [`RUNS`] on,
+/// and most at three times as many; space from 1.5 times its share on, and most at twice.
 pub(super) fn debt(shape: &Shape<'_>, limits: &Limits) -> Debt {
     let (top, slots) = bytes_above(shape);
-    let count = shape.levels[0].len() as u64;
-    let excess = count.saturating_sub(RUNS as u64) * (top / count.max(1));
-    let share = shape.bytes(BOTTOM) / SPACE;
-    let crowd = (top + slots).saturating_sub(share.max(limits.memtable_size * 8));
-    let runs = (2 * excess, 2 * 8 * (top / count.max(1)).max(1));
-    let space = (4 * crowd, 4 * share.max(limits.memtable_size * 8));
-    heavier(runs, space)
+    let share = (shape.bytes(BOTTOM) / SPACE).max(limits.memtable_size.saturating_mul(8));
+    let crowd = (top + slots).saturating_sub(share);
+    // A byte that goes to the bottom goes with about two and a half bytes there.
+    let space = (crowd.saturating_mul(7) / 2, share.saturating_mul(7) / 2);
+    heavier(runs_debt(shape.levels[0].len(), top), space)
 }
 
-fn heavier(a: (u64, u64), b: (u64, u64)) -> Debt {
+/// Bytes that the merges of these runs of L0 will read, and how many slow writers down most.
+pub(super) fn runs_debt(count: usize, size: u64) -> (u64, u64) {
+    let one = (size / (count as u64).max(1)).max(1).saturating_mul(2);
+    (one.saturating_mul(count.saturating_sub(RUNS) as u64), one.saturating_mul(2 * RUNS as u64))
+}
+
+/// Both debts (bytes, limit) together, as close to the limit as the one that is closer to its own.
+pub(super) fn heavier(a: (u64, u64), b: (u64, u64)) -> Debt {
     let weight = |(bytes, limit): (u64, u64)| bytes as f64 / (limit as f64).max(1.0);
-    let bytes = a.0 + b.0;
+    let bytes = a.0.saturating_add(b.0);
     let most = weight(a).max(weight(b));
     let limit = if most > 0.0 { (bytes as f64 / most) as u64 } else { a.1 };
-    Debt { bytes, limit }
+    Debt { bytes, limit: limit.max(1) }
 }

@@ -17,12 +17,13 @@ use super::{Action, Job, Limits, Strategy};
 use crate::engine::core::{Alarm, Core, WriteSide};
 use crate::engine::events::Event;
 use crate::engine::files::Failure;
-use crate::engine::version::{TableFile, Version};
+use crate::engine::tables::TableFile;
+use crate::engine::version::Version;
 use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
 use crate::runtime::Step;
-use crate::table::{Compression, Table, TableOrigin, TableWriter, WriterOptions};
+use crate::table::{Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
 
 /// Bytes of a table after which what was written is synced: one large sync at the end would hold up
@@ -123,7 +124,8 @@ impl Compactions {
         self.waiting.load(Ordering::Acquire) > 0
     }
 
-    fn is_closing(&self) -> bool {
+    /// Whether no job begins any more.
+    pub(in crate::engine) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
     }
 }
@@ -204,12 +206,14 @@ impl Core {
         if side.compactions.is_closing() && matches!(failure, Failure::Refused(_)) {
             return Step::Idle;
         }
-        state.stopped |= matches!(&failure, Failure::Refused(Error::Corruption(_)));
+        let damaged = matches!(&failure, Failure::Refused(Error::Corruption(_)));
         state.failures = state.failures.saturating_add(1);
         let wait = RETRY_US_MIN.saturating_mul(1 << state.failures.min(20)).min(RETRY_US_MAX);
         state.retry_at_us = self.files.runtime.monotonic_us().saturating_add(wait);
         drop(state);
         self.background_failed(side, failure);
+        // Only now: whoever waits is told what is damaged before being told that something is.
+        side.compactions.state.lock().stopped |= damaged;
         Step::Idle
     }
 
@@ -254,7 +258,7 @@ impl Core {
         if job.action != Action::Move {
             inputs.iter().for_each(|file| file.mark_obsolete());
         }
-        self.counters.compacted(job.action, merged.as_ref());
+        self.counters.compacted(job.action, inputs.len() as u64, merged.as_ref());
         let us = self.files.runtime.monotonic_us().saturating_sub(started);
         self.tell(&ended(id, us, &merged.unwrap_or_default()));
         self.leave_mark(side)
@@ -293,10 +297,7 @@ impl Core {
             _ => version.levels.get(below).into_iter().flatten().map(|file| &file.meta).collect(),
         };
         let writer = WriterOptions {
-            compression: match pick::compresses(job.output) {
-                true => self.options.compression,
-                false => Compression::None,
-            },
+            compression: self.options.compression,
             sync_bytes: Some(SYNC_BYTES),
             ..WriterOptions::default()
         };
@@ -321,7 +322,7 @@ impl Core {
             side.compactions.progress.fetch_add(run::PAUSE_SIZE, Ordering::Relaxed);
             self.update_pressure();
             match side.compactions.is_closing() || side.poison.is_set() {
-                true => Err(Error::Poisoned("the store is being closed".to_owned())),
+                true => Err(stopped()),
                 false => Ok(()),
             }
         };
@@ -370,14 +371,25 @@ impl Core {
         waited
     }
 
+    /// Makes the running job give up, and whoever waits return.
+    pub(in crate::engine) fn stop_compactions(&self) {
+        if let Some(side) = &self.writer {
+            side.compactions.close();
+            self.notify_waiting();
+        }
+    }
+
     fn wait_for_compactor(&self, side: &WriteSide, done: impl Fn() -> bool) -> Result<()> {
         let damaged = || side.compactions.state.lock().stopped;
+        let closing = || side.compactions.is_closing();
+        let failed = || side.has_background_error() || side.poison.is_set() || damaged();
         loop {
-            self.wait_for(&side.compactor, || {
-                done() || side.has_background_error() || side.poison.is_set() || damaged()
-            });
+            self.wait_for(&side.compactor, || done() || failed() || closing());
             if done() {
                 return Ok(());
+            }
+            if closing() {
+                return Err(stopped());
             }
             side.report_background_error()?;
             side.poison.check()?;
@@ -408,10 +420,10 @@ fn inputs_of(job: &Job, version: &Version) -> Vec<Arc<TableFile>> {
 fn runs_of(job: &Job, version: &Version) -> Result<Vec<Vec<Arc<Table>>>> {
     let mut runs = Vec::new();
     for file in version.files(job, 0) {
-        runs.push(vec![Arc::clone(file.table()?)]);
+        runs.push(vec![file.table()?]);
     }
     for level in 1..Level::COUNT {
-        let run = version.files(job, level).map(|file| file.table().cloned());
+        let run = version.files(job, level).map(|file| file.table());
         let run = run.collect::<Result<Vec<_>>>()?;
         if !run.is_empty() {
             runs.push(run);
@@ -422,6 +434,10 @@ fn runs_of(job: &Job, version: &Version) -> Result<Vec<Vec<Arc<Table>>>> {
 
 /// The tables outside the job that may hold older versions of its keys: those of L0, which overlap each
 /// other, and the others by level.
+///
+/// As for a read, a table above or before every input holds nothing older. Were it counted by its
+/// sequence numbers alone, a table of the bottom could keep a tombstone for the sake of newer entries
+/// above it, and be rewritten again and again to be rid of it.
 fn older_than<'a>(
     job: &Job,
     version: &'a Version,
@@ -429,15 +445,16 @@ fn older_than<'a>(
     let inputs = inputs_of(job, version);
     let newest = inputs.iter().map(|file| file.meta.max_seqno).max().unwrap_or(SeqNo::ZERO);
     let numbers: BTreeSet<_> = inputs.iter().map(|file| file.meta.number).collect();
-    let older = |level: &'a Vec<Arc<TableFile>>| {
-        let outside = level
-            .iter()
-            .map(|file| &file.meta)
-            .filter(|meta| !numbers.contains(&meta.number) && meta.min_seqno <= newest);
-        outside.collect::<Vec<_>>()
+    let outside = |tables: &'a [Arc<TableFile>]| -> Vec<&'a TableMeta> {
+        let metas = tables.iter().map(|file| &file.meta);
+        metas.filter(|meta| !numbers.contains(&meta.number) && meta.min_seqno <= newest).collect()
     };
-    let mut levels = version.levels.iter().map(older);
-    (levels.next().unwrap_or_default(), levels.collect())
+    let top = &version.levels[0];
+    let first = top.iter().position(|file| numbers.contains(&file.meta.number));
+    let loose = outside(&top[first.unwrap_or(top.len())..]);
+    let shallowest = job.inputs.iter().map(|(level, _)| usize::from(level.0)).min();
+    let from = shallowest.unwrap_or(Level::COUNT).max(1);
+    (loose, version.levels[from..].iter().map(|tables| outside(tables)).collect())
 }
 
 fn span(job: &Job, version: &Version) -> Span {
@@ -462,10 +479,44 @@ fn ended(job: u64, us: u64, merged: &Merged) -> Event {
     }
 }
 
+/// What a job that gives up ends with, and whoever waits for it.
+fn stopped() -> Error {
+    Error::Poisoned("the compactions of this handle were stopped".to_owned())
+}
+
 fn count_merge(counters: &mut Counters, merged: &Merged) {
     // Saturating, since a manifest may say anything.
     let add = |total: &mut u64, more| *total = total.saturating_add(more);
     add(&mut counters.compactions, 1);
     add(&mut counters.compacted_bytes_in, merged.bytes_in);
     add(&mut counters.compacted_bytes_out, merged.bytes_out);
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Db, Error};
+
+    /// After the stop: no compaction by hand, no waiting for one, but writes, flushes and reads as ever,
+    /// and a close that marks the store as closed.
+    #[test]
+    fn a_handle_whose_compactions_were_stopped_goes_on_without_them() -> crate::Result<()> {
+        let dir = tempfile::tempdir().unwrap();
+        let db = Db::open(dir.path())?;
+        db.put("a", "1")?;
+        db.stop_compactions();
+        assert!(matches!(db.compact::<&str, _>(..), Err(Error::Poisoned(_))));
+        assert!(matches!(db.wait_for_compactions(), Err(Error::Poisoned(_))));
+        for n in 0..10 {
+            db.put("a", n.to_string())?;
+            db.flush()?;
+        }
+        assert_eq!(db.tables().len(), 11);
+        assert_eq!(&*db.get("a")?.unwrap(), b"9");
+        db.close()?;
+        let db = Db::open(dir.path())?;
+        assert!(db.recovery().clean);
+        db.compact::<&str, _>(..)?;
+        assert_eq!((db.tables().len(), db.stats().dropped_shadowed), (1, 10));
+        Ok(())
+    }
 }

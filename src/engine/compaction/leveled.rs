@@ -2,9 +2,9 @@
 //! of the bottom: the levels in use lie against it, and a small store has L0 and L6 only.
 
 use super::hybrid;
-use super::slice::{BOTTOM, Slice, Span};
+use super::slice::{BOTTOM, Slice};
 use super::tombstones;
-use super::{Action, Cause, Job, Limits, Shape};
+use super::{Action, Cause, Debt, Job, Limits, Shape};
 use crate::types::Level;
 
 /// Tables in L0 that make a merge due.
@@ -69,8 +69,13 @@ fn full(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     Some(job)
 }
 
-/// Bytes over the targets, and what their way down costs.
-pub(super) fn excess(shape: &Shape<'_>, limits: &Limits) -> u64 {
+/// L0's runs beyond those that make a merge due, and the bytes over the targets with what they will
+/// be merged with; a quarter of the bottom over the targets slows writers down most.
+pub(super) fn debt(shape: &Shape<'_>, limits: &Limits) -> Debt {
     let targets = targets(shape, limits).0;
-    (1..BOTTOM).map(|level| shape.bytes(level).saturating_sub(targets[level]) * (RATIO + 1)).sum()
+    let over = |level: usize| shape.bytes(level).saturating_sub(targets[level]);
+    let over: u64 = (1..BOTTOM).map(over).sum();
+    let share = (shape.bytes(BOTTOM) / 4).max(limits.memtable_size.saturating_mul(8));
+    let space = (over.saturating_mul(RATIO), share.saturating_mul(RATIO));
+    hybrid::heavier(hybrid::runs_debt(shape.levels[0].len(), shape.bytes(0)), space)
 }

@@ -4,6 +4,7 @@
 //! strategy has a module beside this one.
 
 use super::range::Wanted;
+use super::slice::Span;
 use super::{Debt, Job, Limits, Shape, Strategy};
 use super::{fifo, hybrid, leveled, range, tiered};
 use crate::types::{Level, SeqNo};
@@ -36,27 +37,32 @@ pub(in crate::engine) fn pick_range(
     range::pick(shape, limits, Wanted { from, to, upto })
 }
 
-/// Whether the tables of a level are compressed as the options say; otherwise they are not.
+/// Whether a flush of these keys (inclusive) should be compressed; merges always are.
 ///
-/// Flushed tables are not, they are merged soon, unless nothing is under them: see [`settles`].
-/// All others are: compressed slots hold twice as much in the same space, which saves more rewriting
-/// of the bottom than it costs to compress them.
-pub(in crate::engine) fn compresses(level: Level) -> bool {
-    level > Level(0)
-}
-
-/// Whether a flush of these keys (inclusive) will go to the bottom as it is, because no table
-/// overlaps it: then it is worth compressing at once.
-pub(in crate::engine) fn settles(shape: &Shape<'_>, from: &[u8], to: &[u8]) -> bool {
-    let span = super::slice::Span { from, to };
-    !shape.levels[0].iter().any(|table| super::slice::Span::of(table).touches(&span))
-        && shape.is_clear(1..Level::COUNT, &span)
+/// A flushed table is merged soon and then compressed: doing it twice costs more time than it saves
+/// space. But one that no other overlaps goes to the bottom as it is, and with FIFO it stays.
+pub(in crate::engine) fn flush_compresses(
+    strategy: Strategy,
+    shape: &Shape<'_>,
+    from: &[u8],
+    to: &[u8],
+) -> bool {
+    let span = Span { from, to };
+    let is_alone = !shape.levels[0].iter().any(|table| Span::of(table).touches(&span))
+        && shape.is_clear(1..Level::COUNT, &span);
+    match strategy {
+        Strategy::Hybrid | Strategy::Leveled => is_alone,
+        Strategy::SizeTiered => false,
+        Strategy::Fifo { .. } => true,
+    }
 }
 
 /// How much work is due.
 pub(in crate::engine) fn debt(strategy: Strategy, shape: &Shape<'_>, limits: &Limits) -> Debt {
     match strategy {
         Strategy::Hybrid => hybrid::debt(shape, limits),
-        _ => Debt::default(),
+        Strategy::Leveled => leveled::debt(shape, limits),
+        Strategy::SizeTiered => tiered::debt(shape, limits),
+        Strategy::Fifo { .. } => Debt { bytes: 0, limit: 1 },
     }
 }

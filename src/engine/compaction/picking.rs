@@ -2,5 +2,7 @@
 //! from a simulated tree.
 
 mod figures;
+mod laws;
+mod model;
 mod rules;
 mod simulator;

@@ -30,7 +30,7 @@ impl Wanted<'_> {
 
 pub(super) fn pick(shape: &Shape<'_>, limits: &Limits, wanted: Wanted<'_>) -> Option<Job> {
     top(shape, limits, wanted)
-        .or_else(|| (1..BOTTOM).find_map(|level| run(shape, level, wanted)))
+        .or_else(|| (1..BOTTOM).find_map(|level| run(shape, limits, level, wanted)))
         .or_else(|| bottom(shape, limits, wanted))
 }
 
@@ -40,10 +40,18 @@ fn top(shape: &Shape<'_>, limits: &Limits, wanted: Wanted<'_>) -> Option<Job> {
     (!taken.is_empty()).then(|| hybrid::top_slice(shape, limits, taken).job(Cause::Manual))
 }
 
-/// The first table of the level that has some of it, and all under it, into the bottom.
-fn run(shape: &Shape<'_>, level: usize, wanted: Wanted<'_>) -> Option<Job> {
-    let at = shape.levels[level].iter().position(|table| wanted.concerns(table))?;
-    Some(Slice::of_run(shape, level, at..at + 1, BOTTOM).job(Cause::Manual))
+/// The first tables of the level that have some of it, as many as make a step, and all under them,
+/// into the bottom.
+fn run(shape: &Shape<'_>, limits: &Limits, level: usize, wanted: Wanted<'_>) -> Option<Job> {
+    let tables = &shape.levels[level];
+    let start = tables.iter().position(|table| wanted.concerns(table))?;
+    let size = tables[start..].iter().take_while(|table| wanted.concerns(table)).count();
+    let slices = (1..=size).map(|size| Slice::of_run(shape, level, start..start + size, BOTTOM));
+    let room = limits.table_size.saturating_mul(hybrid::STEP_TABLES);
+    let mut slices = slices.map(Slice::with_covered).enumerate();
+    let fits = |(at, slice): &(usize, Slice<'_, '_>)| *at == 0 || slice.size() <= room;
+    let (_, slice) = slices.by_ref().take_while(fits).last()?;
+    Some(slice.job(Cause::Manual))
 }
 
 /// A table of the bottom that has tombstones nobody needs.

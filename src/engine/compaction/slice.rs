@@ -64,11 +64,6 @@ impl<'a> Shape<'a> {
         start..start + size
     }
 
-    /// Bytes of a level below L0 that overlap the span, whole tables counted.
-    pub(super) fn bytes_within(&self, level: usize, span: &Span<'_>) -> u64 {
-        bytes(&self.levels[level][self.within(level, span)])
-    }
-
     /// Whether no table of these levels overlaps the span.
     pub(super) fn is_clear(&self, levels: Range<usize>, span: &Span<'_>) -> bool {
         levels.into_iter().all(|level| self.within(level, span).is_empty())
@@ -202,6 +197,11 @@ impl<'s, 'a> Slice<'s, 'a> {
     /// Bytes that are rewritten where they are.
     pub(super) fn bytes_below(&self) -> u64 {
         self.below().map(|table| table.size).sum()
+    }
+
+    /// Bytes that the merge reads.
+    pub(super) fn size(&self) -> u64 {
+        self.bytes_above() + self.bytes_below()
     }
 
     /// Bytes above for each byte below: how much the merge achieves for what it costs.

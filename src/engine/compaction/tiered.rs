@@ -3,8 +3,9 @@
 //! A run is one table. Runs whose merge would exceed [`RUN_SIZE_MAX`] stay as they are, so that a job
 //! never holds more than that: a store has a run for each GiB, and a few smaller ones.
 
+use super::hybrid;
 use super::slice::bytes;
-use super::{Action, Cause, Job, Limits, Shape};
+use super::{Action, Cause, Debt, Job, Limits, Shape};
 use crate::types::Level;
 
 /// Runs of similar size that make a merge due, and how many it takes.
@@ -32,4 +33,11 @@ pub(super) fn pick(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
         inputs: four.iter().map(|table| (Level(0), table.number)).collect(),
         output: Level(0),
     })
+}
+
+/// The runs as small as a flush beyond those that make a merge due.
+pub(super) fn debt(shape: &Shape<'_>, limits: &Limits) -> Debt {
+    let is_small = |size: u64| size <= limits.memtable_size.saturating_mul(SIMILAR);
+    let sizes = shape.levels[0].iter().map(|table| table.size).filter(|size| is_small(*size));
+    hybrid::heavier(hybrid::runs_debt(sizes.clone().count(), sizes.sum()), (0, 1))
 }

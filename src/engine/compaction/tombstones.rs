@@ -35,9 +35,8 @@ fn carry(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
     let worthwhile = |slice: &Slice<'_, '_>| {
         let tombstones: u64 = slice.above().map(|table| table.tombstones).sum();
         let entries: u64 = slice.below().map(|table| table.entries).sum();
-        let size = slice.bytes_above() + slice.bytes_below();
         entries <= tombstones.saturating_mul(ENTRIES)
-            && size <= limits.table_size.saturating_mul(JOB_TABLES)
+            && slice.size() <= limits.table_size.saturating_mul(JOB_TABLES)
     };
     let top = shape.levels[0].iter().filter(|table| is_dense(table)).map(|table| {
         let taken = shape.with_older(|other| other.number == table.number);

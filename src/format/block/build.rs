@@ -42,31 +42,48 @@ impl Builder {
     /// Bytes the content would have with one more entry.
     #[must_use]
     pub fn size_with(&self, user: &[u8], value_size: usize) -> u64 {
+        self.size_after(self.prefix_size_with(user), user.len(), value_size)
+    }
+
+    /// Bytes the content would have with one more entry of these sizes, if that left the prefix so
+    /// long.
+    fn size_after(&self, prefix_size: usize, key_size: usize, value_size: usize) -> u64 {
         content_size(
             self.key_ends.len() + 1,
-            self.prefix_size_with(user),
-            (self.keys.len() + user.len()) as u64,
+            prefix_size,
+            (self.keys.len() + key_size) as u64,
             (self.values.len() + value_size) as u64,
         )
     }
 
-    /// Whether one more entry leaves the content at `size_max` bytes or less. The first always
-    /// fits.
-    #[must_use]
-    #[inline]
-    pub fn fits(&self, user: &[u8], value_size: usize, size_max: u64) -> bool {
-        self.is_empty() || self.size_with(user, value_size) <= size_max
-    }
-
     /// Appends an entry. The caller answers for the order.
     pub fn add(&mut self, user: &[u8], trailer: Trailer, value: &[u8]) {
+        assert!(self.add_within(u64::MAX, user, trailer, value), "every entry fits");
+    }
+
+    /// Appends an entry, as [`Builder::add`] does, if that leaves the content at `size_max` bytes or
+    /// less; the first entry always fits. Returns whether it did.
+    #[inline]
+    pub fn add_within(
+        &mut self,
+        size_max: u64,
+        user: &[u8],
+        trailer: Trailer,
+        value: &[u8],
+    ) -> bool {
         assert!(!user.is_empty() && user.len() <= KEY_SIZE_MAX, "user key of {}", user.len());
-        self.prefix_size = self.prefix_size_with(user);
+        let prefix_size = self.prefix_size_with(user);
+        let size = self.size_after(prefix_size, user.len(), value.len());
+        if size > size_max && !self.is_empty() {
+            return false;
+        }
+        self.prefix_size = prefix_size;
         self.keys.extend_from_slice(user);
         self.key_ends.push(self.keys.len());
         self.trailers.extend_from_slice(&trailer.0.to_le_bytes());
         self.values.extend_from_slice(value);
         self.value_ends.push(self.values.len());
+        true
     }
 
     /// Appends the content to `out` and begins anew.

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use super::*;
 use crate::format::block::Builder;
 use crate::format::key::Trailer;
@@ -20,6 +22,12 @@ fn read(table: &TableBlocks, position: usize) -> bool {
         table.insert(position, &block(1000));
     }
     there
+}
+
+fn read_all(table: &TableBlocks, positions: Range<usize>) {
+    for position in positions {
+        read(table, position);
+    }
 }
 
 /// What must hold at any moment: sizes and counts are those of the blocks in the slots.
@@ -76,7 +84,7 @@ fn a_long_scan_drives_out_only_itself() {
     let cache = cache_of(100);
     let table = TableBlocks::new(Arc::clone(&cache), 2000);
     for _ in 0..2 {
-        (0..50).for_each(|position| drop(read(&table, position)));
+        read_all(&table, 0..50);
     }
     for position in 1000..2000 {
         assert!(!read(&table, position));
@@ -90,7 +98,7 @@ fn a_long_scan_drives_out_only_itself() {
 fn a_block_that_comes_back_is_old_at_once() {
     let cache = cache_of(100);
     let table = TableBlocks::new(Arc::clone(&cache), 2000);
-    (0..101).for_each(|position| drop(read(&table, position)));
+    read_all(&table, 0..101);
     assert!(!read(&table, 0), "the first was dropped");
     for position in 1000..1500 {
         read(&table, position);
@@ -107,7 +115,7 @@ fn a_new_hot_set_replaces_the_old_one() {
     let table = TableBlocks::new(Arc::clone(&cache), 2000);
     for set in [0, 1000] {
         for _ in 0..20 {
-            (set..set + 80).for_each(|position| drop(read(&table, position)));
+            read_all(&table, set..set + 80);
         }
         let hits = (set..set + 80).filter(|&position| read(&table, position)).count();
         assert!(hits >= 76, "{hits} of 80");
@@ -121,10 +129,10 @@ fn a_new_hot_set_replaces_the_old_one() {
 fn blocks_leave_with_their_table() {
     let cache = cache_of(100);
     let lasting = TableBlocks::new(Arc::clone(&cache), 10);
-    (0..10).for_each(|position| drop(read(&lasting, position)));
+    read_all(&lasting, 0..10);
     for _ in 0..1000 {
         let table = TableBlocks::new(Arc::clone(&cache), 50);
-        (0..50).for_each(|position| drop(read(&table, position)));
+        read_all(&table, 0..50);
         check(&cache, &[&lasting, &table]);
     }
     check(&cache, &[&lasting]);

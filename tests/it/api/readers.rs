@@ -153,16 +153,21 @@ fn a_second_writer_is_refused_with_the_pid_of_the_first() -> Result<()> {
     Ok(())
 }
 
+/// As many as make the log grow.
+const CHILD_WRITES: usize = 5000;
+
 /// Not a test by itself: what the child of the next test runs. It opens the store, writes in both
 /// modes, says so and waits to be killed.
 #[test]
 fn child_that_waits_to_be_killed() -> Result<()> {
     let Some(sand) = std::env::var_os(CHILD_STORE) else { return Ok(()) };
     let db = Db::open(&sand)?;
-    for n in 0..100 {
+    for n in 0..CHILD_WRITES {
         let mut batch = WriteBatch::new();
-        batch.put(format!("key{n:02}"), "v");
-        let durability = if n % 10 == 0 { Durability::Sync } else { Durability::Buffered };
+        batch.put(format!("key{n:04}"), "v");
+        // First few writes between two syncs, then a long stream without one.
+        let durability =
+            if n < 100 && n % 10 == 0 { Durability::Sync } else { Durability::Buffered };
         db.write(batch, durability)?;
     }
     println!("\nwritten");
@@ -199,11 +204,11 @@ fn a_killed_process_loses_its_lock_and_no_acknowledged_write() -> Result<()> {
         Err(Error::Locked { pid, .. }) => assert_eq!(pid, Some(child.id())),
         other => panic!("{other:?}"),
     }
-    assert_eq!(reader?, 100);
+    assert_eq!(reader?, CHILD_WRITES);
     let db = Db::open(&sand)?;
     assert!(!db.recovery().clean);
-    assert_eq!(db.recovery().last_seqno.0, 100);
-    assert_eq!(texts(db.iter()).len(), 100);
-    assert_eq!(db.put("next", "v")?.0, 101);
+    assert_eq!(db.recovery().last_seqno.0, CHILD_WRITES as u64);
+    assert_eq!(texts(db.iter()).len(), CHILD_WRITES);
+    assert_eq!(db.put("next", "v")?.0, CHILD_WRITES as u64 + 1);
     Ok(())
 }

@@ -13,22 +13,7 @@ use beachdb::vfs::sim::{CrashPlan, SimVfs};
 use beachdb::{Db, Durability, Error, Options, WriteBatch};
 
 use super::{is_poisoned, keys_of, put};
-use crate::history::{DIR, content_of, tiny};
-
-/// A small generator: the same seed gives the same history.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-
-    fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
-        all[self.below(all.len() as u64) as usize]
-    }
-}
+use crate::history::{DIR, Dice, content_of, tiny};
 
 const WRITERS: usize = 4;
 

@@ -42,7 +42,7 @@ const IMPURE: &[&str] =
     &["std::env", "std::fs", "std::io", "std::net", "std::process", "std::thread", "std::time"];
 
 /// Where `unsafe` may stand.
-const UNSAFE: &[&str] = &["src/engine/memtable.rs", "src/engine/memtable/"];
+const UNSAFE: &[&str] = &["src/engine/memtable.rs", "src/engine/memtable/", "src/vfs/os/map.rs"];
 
 /// Most lines a file in `src` may have.
 const LINES_MAX: usize = 600;

@@ -41,7 +41,7 @@ fn every_workload_runs_and_leaves_nothing() {
     let objects = ran.objects();
     let told = workloads(&objects);
     let mut wanted: Vec<&str> = names.split(',').collect();
-    wanted.splice(1..1, ["load", "waitcompact"]);
+    wanted.splice(1..1, ["load", "flush", "waitcompact"]);
     assert_eq!(
         told.iter().map(|one| one["workload"].as_str().expect("a name")).collect::<Vec<_>>(),
         wanted

@@ -37,7 +37,9 @@ fn every_verb_prints_objects_and_a_summary() {
     run(&["lsm"], "", 0, &["summary"]);
     run(&["flush"], "", 0, &["summary"]);
     run(&["checkpoint", copy], "", 0, &["summary"]);
-    run(&["lsm"], "", 0, &["table", "summary"]);
+    run(&["lsm"], "", 0, &["level", "table", "summary"]);
+    run(&["lsm", "--to", "a"], "", 0, &["level", "summary"]);
+    run(&["compact"], "", 0, &["summary"]);
     run(&["stats"], "", 0, &["summary"]);
     run(&["dump"], "", 0, &["dump", "entry", "entry", "entry", "summary"]);
     run(&["load", "-"], "x\ty\n", 0, &["summary"]);
@@ -113,9 +115,17 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     for verb in ["scan", "dump", "lsm", "stats", "man"] {
         run(&[verb], "");
     }
+    run(&["lsm", "--from", "b"], "");
     run(&["del", "a"], "");
     run(&["checkpoint", place.path("copy").to_str().expect("text")], "");
+    run(&["compact"], "");
     run(&["completions", "bash"], "");
+    for key in ["ff", "61"] {
+        let other = Place::new();
+        other.run(["put", "--enc", "hex", key, "ff"]).expect(0);
+        other.run(["flush"]).expect(0);
+        seen.extend(fields("lsm", &other.run(["lsm", "--json"]).expect(0).objects()));
+    }
     let tour = super::Ran::of(super::bare().args(["tour", "--json"])).expect(0);
     let tables = |field: &Field| field.0 == "tour" && field.1 == "table";
     seen.extend(fields("tour", &tour.objects()).into_iter().filter(|field| !tables(field)));
@@ -181,7 +191,13 @@ fn the_figures_of_lsm_and_stats_add_up() {
     place.run(["flush"]).expect(0);
     let stats = place.run(["stats", "--json"]).expect(0).objects().remove(0);
     let tree = place.run(["lsm", "--json"]).expect(0).objects();
-    let (summary, tables) = tree.split_last().expect("a summary");
+    let (summary, before) = tree.split_last().expect("a summary");
+    let of_kind = |kind: &str| before.iter().filter(|it| it["t"] == kind).collect::<Vec<_>>();
+    let (levels, tables) = (of_kind("level"), of_kind("table"));
+    assert_eq!((levels.len(), &levels[0]["runs"], &levels[0]["tables"]), (1, &3.into(), &3.into()));
+    for name in ["bytes", "raw_bytes", "entries", "tombstones"] {
+        assert_eq!(levels[0][name], summary[name], "{name}");
+    }
     assert_eq!((tables.len(), &stats["tables"], &summary["tables"]), (3, &3.into(), &3.into()));
     let sum =
         |name: &str| tables.iter().map(|table| table[name].as_u64().expect(name)).sum::<u64>();

@@ -42,7 +42,14 @@ fn a_held_lock_is_waited_for_and_its_holder_named() {
     let place = Place::new();
     let mut held = holder(&place);
     let pid = format!("process {}", held.pid());
-    for words in [&["put", "k", "v"][..], &["del", "k"], &["flush"], &["apply"], &["load", "-"]] {
+    for words in [
+        &["put", "k", "v"][..],
+        &["del", "k"],
+        &["flush"],
+        &["compact"],
+        &["apply"],
+        &["load", "-"],
+    ] {
         let began = Instant::now();
         let ran = place.run(words.iter().copied().chain(["--wait", "0.3"]));
         ran.expect(4).prints("").says(&pid).says("LOCK").says("--wait SECS");

@@ -19,6 +19,7 @@ fn every_help_begins_with_examples() {
         "dump",
         "flush",
         "checkpoint",
+        "compact",
         "lsm",
         "stats",
         "bench",

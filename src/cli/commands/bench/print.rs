@@ -27,6 +27,7 @@ pub(super) fn setup(wanted: &BenchArgs, dir: &Path) -> Object {
         .value("sync", wanted.sync)
         .value("cache", wanted.cache)
         .value("memtable", wanted.memtable)
+        .value("memory", wanted.memory)
         .text("strategy", &name(&wanted.strategy))
         .text("compression", &name(&wanted.compression))
         .number("seed", wanted.seed)
@@ -54,7 +55,7 @@ pub(super) fn object(row: &Row) -> Object {
     object = measured(object, "blocks_per_get", blocks_per_get(report));
     object = measured(object, "cache_hit_rate", figures.cache_hit_rate());
     object = object
-        .value("filter_negatives", figures.filter_negatives)
+        .number("filter_negatives", figures.filter_negatives)
         .number("wal_bytes", figures.wal_bytes)
         .number("syncs", figures.syncs);
     object = measured(object, "sync_mean_us", figures.sync_mean_us());
@@ -68,7 +69,7 @@ pub(super) fn object(row: &Row) -> Object {
     object = measured(object, "write_amplification", figures.write_amplification());
     object = object.number("read_amplification", tree.read);
     object = measured(object, "space_amplification_max", tree.space_max);
-    object = object.value("stalls", figures.stalls).value("stall_us", figures.stall_us);
+    object = object.number("stalls", figures.stalls).number("stall_us", figures.stall_us);
     object = measured(object, "cpu_seconds", usage.cpu_seconds);
     object
         .value("rss_peak_bytes", usage.rss_peak_bytes)
@@ -147,7 +148,7 @@ fn took_row(row: &Row) -> Vec<String> {
         (*name).to_owned(),
         cell(blocks_per_get(report), 2),
         cell(figures.cache_hit_rate(), 3),
-        count(figures.filter_negatives),
+        figures.filter_negatives.to_string(),
         size(figures.wal_bytes),
         figures.syncs.to_string(),
         cell(figures.sync_mean_us(), 0),
@@ -156,7 +157,7 @@ fn took_row(row: &Row) -> Vec<String> {
         cell(figures.write_amplification(), 2),
         tree.read.to_string(),
         cell(tree.space_max, 2),
-        cell(figures.stall_us.map(|us| us as f64 / 1000.0), 1),
+        cell(Some(figures.stall_us as f64 / 1000.0), 1),
         cell(usage.cpu_seconds, 2),
         bytes(usage.rss_peak_bytes),
     ]
@@ -227,8 +228,7 @@ fn mb_per_second(report: &Report) -> Option<f64> {
 }
 
 fn blocks_per_get(report: &Report) -> Option<f64> {
-    let blocks = report.figures.get_blocks.filter(|_| report.gets > 0)?;
-    Some(blocks as f64 / report.gets as f64)
+    (report.gets > 0).then(|| report.figures.blocks as f64 / report.gets as f64)
 }
 
 /// Latencies by their names in objects.

@@ -91,8 +91,8 @@ fn row(name: &str, second: &Second) -> String {
         second.immutable_memtables,
         second.l0_tables,
         second.table_bytes,
-        known(second.debt_bytes),
-        known(second.stall_us),
+        second.debt_bytes,
+        second.stall_us,
         known(second.rss_bytes),
     )
 }

@@ -289,7 +289,7 @@ impl Simulator {
         let mut below = below.into_iter().skip_while(|(end, _)| *end <= first).peekable();
         let (mut out, mut start, mut had, mut under) = (Vec::new(), 0, 0.0, 0.0);
         for at in 0..shares[0].len() {
-            had += self.bytes(shares, at..at + 1, output);
+            had += self.bytes(shares, at..at + 1);
             let mut boundary = false;
             while let Some((_, size)) = below.next_if(|(end, _)| *end <= first + at + 1) {
                 boundary = true;
@@ -302,8 +302,8 @@ impl Simulator {
             if (full && output > 0) || at + 1 == shares[0].len() {
                 let part: Vec<Vec<f32>> =
                     shares.iter().map(|all| all[start..=at].to_vec()).collect();
-                if self.bytes(&part, 0..part[0].len(), output) > 0.0 {
-                    out.push(self.run(first + start, part, seqnos, output));
+                if self.bytes(&part, 0..part[0].len()) > 0.0 {
+                    out.push(self.run(first + start, part, seqnos));
                 }
                 (start, had, under) = (at + 1, 0.0, 0.0);
             }
@@ -319,18 +319,11 @@ impl Simulator {
         shares.iter().zip(&self.load.classes).map(of).sum()
     }
 
-    fn bytes(&self, shares: &[Vec<f32>], cells: std::ops::Range<usize>, level: usize) -> f64 {
-        let ratio = if pick::compresses(Level(level as u8)) { LZ4 } else { 1.0 };
-        self.entries(shares, cells) * PAIR * OVERHEAD * ratio
+    fn bytes(&self, shares: &[Vec<f32>], cells: std::ops::Range<usize>) -> f64 {
+        self.entries(shares, cells) * PAIR * OVERHEAD * LZ4
     }
 
-    fn run(
-        &mut self,
-        first: usize,
-        shares: Vec<Vec<f32>>,
-        seqnos: (SeqNo, SeqNo),
-        level: usize,
-    ) -> Rc<Run> {
+    fn run(&mut self, first: usize, shares: Vec<Vec<f32>>, seqnos: (SeqNo, SeqNo)) -> Rc<Run> {
         self.number += 1;
         let count = shares[0].len();
         let key = |cell: usize, low: u8, seqno| InternalKey {
@@ -342,7 +335,7 @@ impl Simulator {
         let meta = TableMeta {
             number: FileNumber(self.number),
             id: FileId(self.number),
-            size: self.bytes(&shares, 0..count, level) as u64,
+            size: self.bytes(&shares, 0..count) as u64,
             smallest: key(first, 0, seqnos.1),
             largest: key(first + count - 1, 255, seqnos.0),
             min_seqno: seqnos.0,
@@ -375,12 +368,13 @@ impl Simulator {
                 (0, self.load.classes.iter().map(share).collect())
             }
         };
-        let mut run = self.run(first, shares, seqnos, 0);
-        let settles = self.with_shape(|shape| {
-            pick::settles(shape, &run.meta.smallest.user, &run.meta.largest.user)
+        let mut run = self.run(first, shares, seqnos);
+        let compresses = self.with_shape(|shape| {
+            let (from, to) = (&run.meta.smallest.user, &run.meta.largest.user);
+            pick::flush_compresses(self.strategy, shape, from, to)
         });
-        if settles && let Some(run) = Rc::get_mut(&mut run) {
-            run.meta.size = (run.meta.size as f64 * LZ4) as u64;
+        if !compresses && let Some(run) = Rc::get_mut(&mut run) {
+            run.meta.size = (run.meta.size as f64 / LZ4) as u64;
         }
         self.figures.user += FLUSH * PAIR;
         self.figures.written += run.meta.size as f64;
@@ -409,7 +403,7 @@ impl Simulator {
         }
         let live: Vec<Vec<f32>> =
             left.iter().map(|all| all.iter().map(|cell| 1.0 - cell).collect()).collect();
-        let live = self.bytes(&live, 0..live[0].len(), 6);
+        let live = self.bytes(&live, 0..live[0].len());
         self.sizes().iter().sum::<u64>() as f64 / live
     }
 

@@ -395,6 +395,18 @@ fn a_block_with_something_to_drop_is_not_copied() {
     assert_eq!(dir.read(&merged.tables)[9].1, 50);
 }
 
+/// The newer version comes first by its sequence number, wherever its run stands in the plan.
+#[test]
+fn sequence_numbers_say_which_version_is_newer() {
+    let (dir, plain) = (Dir::new(), options(300, Compression::None));
+    let old = stretch(0, 100);
+    let mut new = stretch(0, 100);
+    new.iter_mut().for_each(|entry| entry.1 += 1_000);
+    let tables = [&old, &new].map(|entries| dir.write_open(entries, &plain));
+    let merged = merge(&dir, plan(tables.into()), &plain).unwrap();
+    assert_eq!(dir.read(&merged.tables), new);
+}
+
 /// Nothing but tombstones with nothing below, and no inputs: no table, and no file is created.
 #[test]
 fn a_merge_that_leaves_nothing_writes_no_table() {
