@@ -4,18 +4,20 @@
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
+use beachdb::format::header::FileKind;
+use beachdb::record::read_header;
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::table::Table;
-use beachdb::vfs::Vfs;
 use beachdb::vfs::fault::{Fault, FaultError, FaultVfs, OpKind, Times};
 use beachdb::vfs::os::OsVfs;
 use beachdb::vfs::sim::{CrashPlan, SimVfs};
-use beachdb::{Db, Durability, Error, SeqNo, WriteBatch};
+use beachdb::vfs::{Access, Vfs, read_all};
+use beachdb::{Db, Durability, Error, SeqNo, StoreId, WriteBatch};
 
 use crate::corners::hook::HookVfs;
 use crate::history::{Content, DIR, content_of, tiny};
@@ -63,6 +65,15 @@ fn verify_tables(vfs: &dyn Vfs, db: &Db, dir: &str) {
     }
 }
 
+/// The id in the header of a store's manifest.
+fn store_id(vfs: &dyn Vfs, dir: &str) -> StoreId {
+    let current = vfs.open(&Path::new(dir).join("CURRENT"), Access::Read).expect("CURRENT");
+    let text = read_all(&*current, 100).expect("its text");
+    let name = str::from_utf8(&text).expect("text").split(' ').next().expect("a name");
+    let manifest = vfs.open(&Path::new(dir).join(name), Access::Read).expect("the manifest");
+    read_header(&*manifest, FileKind::Manifest).expect("its header").store
+}
+
 /// From tables, memtables and log alike: the same pairs and the same last sequence number, in a store
 /// of another id that was closed cleanly; both go on apart, and each survives the other's end.
 #[test]
@@ -72,6 +83,8 @@ fn a_checkpoint_is_a_store_of_its_own_with_the_same_content() {
     let (content, last) = (content_of(&db), db.stats().last_seqno);
     let made = db.checkpoint(OUT).expect("a checkpoint");
     assert_eq!((made.last_seqno, made.linked), (last, 2));
+    assert_eq!(store_id(&vfs, OUT), made.store);
+    assert_ne!(store_id(&vfs, DIR), made.store);
     assert_eq!(made.tables, 4, "two that were there, two from memory");
     assert_eq!(content_of(&db), content, "the original is as it was");
 
@@ -301,6 +314,32 @@ fn a_reader_makes_a_checkpoint_of_its_moment() {
     let error = db.checkpoint("/beach/third").expect_err("the table is gone");
     assert!(matches!(error, Error::Corruption(_)), "{error}");
     assert_eq!(vfs.list(Path::new("/beach/third")).expect("names"), ["LOCK"]);
+}
+
+/// Something is written while the checkpoint writes what was in memory: it is not in it, not even
+/// where only a later read would see it.
+#[test]
+fn what_is_written_while_a_checkpoint_is_made_is_not_in_it() {
+    let sim = SimVfs::new();
+    let waiting: Arc<Mutex<Option<Weak<Db>>>> = Arc::default();
+    let hook = Arc::clone(&waiting);
+    let vfs = HookVfs::new(sim.clone(), move |call, path, _| {
+        if call == "create" && path.starts_with(OUT) && path.extension() == Some("sst".as_ref()) {
+            let db = hook.lock().take().and_then(|db| db.upgrade());
+            db.map_or(Ok(SeqNo::ZERO), |db| db.put("zzz", "late"))?;
+        }
+        Ok(())
+    });
+    let db = Arc::new(everywhere(vfs));
+    let content = content_of(&db);
+    *waiting.lock() = Some(Arc::downgrade(&db));
+    let made = db.checkpoint(OUT).expect("a checkpoint");
+    assert!(db.get("zzz").expect("get").is_some(), "it was written");
+    let copy = open(sim, OUT).expect("the checkpoint");
+    assert!(copy.tables().iter().all(|(_, table)| table.max_seqno <= made.last_seqno));
+    copy.put("a", "1").expect("put");
+    assert_eq!(copy.get("zzz").expect("get"), None);
+    assert_eq!(content_of(&copy).len(), content.len() + 1);
 }
 
 /// A store that was poisoned can still be read, and so be saved.
