@@ -403,11 +403,11 @@ fn create_table(core: &Core, job: u64) -> Result<(FileNumber, TableWriter)> {
     Ok((number, TableWriter::new(file, options, origin)))
 }
 
+/// Is shown each entry: key, kind, value.
+type Visit<'a> = dyn FnMut(&[u8], ValueKind, &[u8]) -> Result<()> + 'a;
+
 /// Reads a table from end to end.
-fn each_entry(
-    table: Arc<Table>,
-    visit: &mut dyn FnMut(&[u8], ValueKind, &[u8]) -> Result<()>,
-) -> Result<()> {
+fn each_entry(table: Arc<Table>, visit: &mut Visit<'_>) -> Result<()> {
     let mut iter = TableIter::new(table).without_caching();
     iter.first()?;
     while iter.valid() {

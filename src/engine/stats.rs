@@ -1,7 +1,11 @@
 //! The figures of a store as its user sees them.
 
+use std::sync::Arc;
+
 use super::core::Core;
 use super::files::FIRST_FRAME;
+use super::tables::TableFile;
+use super::version::Version;
 use crate::error::Result;
 use crate::format::edit;
 use crate::format::key::Trailer;
@@ -143,6 +147,12 @@ pub struct Stats {
     pub blocks_copied: u64,
     /// Bytes that the running compaction has read; it is not counted among the others yet.
     pub compacting_bytes: u64,
+    /// Sorted runs that one get may have to look into.
+    pub read_amplification: u64,
+    /// Bytes of tables for each byte of the largest sorted run, which in a tree in shape is the last
+    /// level: what it would be if every entry of the other runs were an older version of one there.
+    /// None without tables.
+    pub space_amplification: Option<f64>,
     /// Bytes that compactions have to read until nothing is due.
     pub debt_bytes: u64,
     /// Waits of writers, by reason.
@@ -157,6 +167,24 @@ pub struct Stats {
     pub snapshots: u64,
     /// The oldest of them.
     pub oldest_snapshot: Option<SeqNo>,
+}
+
+impl Stats {
+    /// Bytes of tables written in the store's life for each byte of keys and values flushed; none before
+    /// the first flush. The log, which every byte goes through once, is not in it.
+    #[must_use]
+    pub fn write_amplification(&self) -> Option<f64> {
+        let written = self.lifetime.flushed_bytes.saturating_add(self.lifetime.compacted_bytes_out);
+        let users = self.lifetime.user_bytes;
+        (users > 0).then(|| written as f64 / users as f64)
+    }
+}
+
+fn space_amplification(version: &Version) -> Option<f64> {
+    let size = |run: &Vec<Arc<TableFile>>| run.iter().map(|file| file.meta.size).sum::<u64>();
+    let sizes = version.runs().iter().map(size);
+    let largest = sizes.clone().max()?;
+    Some(sizes.sum::<u64>() as f64 / largest as f64)
 }
 
 impl Core {
@@ -181,6 +209,8 @@ impl Core {
             dropped_tombstones: self.counters.dropped_tombstones.get(),
             blocks_copied: self.counters.blocks_copied.get(),
             debt_bytes: self.debt(&view.version).bytes,
+            read_amplification: view.version.runs().len() as u64,
+            space_amplification: space_amplification(&view.version),
             background_errors: self.counters.background_errors.get(),
             lifetime: *self.lifetime.lock(),
             ..Stats::default()

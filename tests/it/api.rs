@@ -3,6 +3,7 @@
 mod cursors;
 mod directories;
 mod examples;
+mod figures;
 mod memory;
 mod readers;
 

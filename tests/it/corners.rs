@@ -185,6 +185,7 @@ fn a_worker_that_panicked_hangs_nobody() {
 /// is for all four, panics, which only a bug of ours can make it do. The leader's thread gets its
 /// panic, its followers and everybody later an error, nobody waits for ever, and what was written
 /// before the panic is read now and after a reopening.
+#[allow(clippy::disallowed_methods)] // A test waits, and looks at its own process.
 #[test]
 fn a_commit_that_panicked_hangs_nobody() {
     let sim = SimVfs::new();

@@ -276,6 +276,7 @@ fn a_refused_key_is_left_out_and_a_dropped_writer_leaves_nothing() -> Result<()>
 
 /// Threads ingest, write and read. Every reader sees each ingest whole, and never what was written
 /// behind an ingest without it.
+#[allow(clippy::disallowed_methods)] // A test waits, and looks at its own process.
 #[test]
 fn ingests_among_writers_and_readers_are_whole() {
     let place = tempfile::tempdir().expect("a directory");

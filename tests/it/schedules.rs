@@ -163,7 +163,7 @@ impl Search {
         if path.len() == open.len() {
             open.last_mut().map(Vec::pop);
         }
-        if found.histories % 5 == 0 {
+        if found.histories.is_multiple_of(5) {
             self.finish(history, &path, found);
         }
     }

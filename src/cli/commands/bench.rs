@@ -119,7 +119,7 @@ impl Session {
         self.orderly.check()?;
         let db = self.bench.open()?;
         let stats = db.stats();
-        let row = Row { name, report, tree: Amplification::of(&db, &stats) };
+        let row = Row { name, report, tree: Amplification::of(&stats) };
         if workload == Workload::Stats {
             print::levels(&stats, out)?;
         }

@@ -22,7 +22,7 @@ impl Dice {
 fn key(n: u64) -> Vec<u8> {
     // Of different lengths, and some the beginning of others.
     let text = format!("beach/{:03}", n / 2);
-    if n % 2 == 0 { text.into_bytes() } else { format!("{text}/x").into_bytes() }
+    if n.is_multiple_of(2) { text.into_bytes() } else { format!("{text}/x").into_bytes() }
 }
 
 /// Rounds of random writes and deletes, each flushed but the last: versions of a key lie in several

@@ -26,6 +26,7 @@ fn fill(db: &Db, tables: u64, pairs: u64, value_size: usize) -> Result<()> {
 }
 
 /// Tables of this directory that the process has open.
+#[allow(clippy::disallowed_methods)] // A test waits, and looks at its own process.
 #[cfg(target_os = "linux")]
 fn open_files(dir: &std::path::Path) -> usize {
     let open = std::fs::read_dir("/proc/self/fd").expect("the process's own files");

@@ -1,8 +1,7 @@
 //! What the tree costs: tables for a read, bytes for a byte.
 
-use super::levels::{self, LevelRow};
+use crate::Stats;
 use crate::cli::output::Object;
-use crate::{Db, Stats};
 
 /// The three amplifications of a store at one moment.
 pub(in crate::cli::commands) struct Amplification {
@@ -20,19 +19,11 @@ pub(in crate::cli::commands) struct Amplification {
 
 impl Amplification {
     /// Of the tree as it is, and of its life so far.
-    pub(in crate::cli::commands) fn of(db: &Db, stats: &Stats) -> Amplification {
-        Amplification::of_levels(&levels::of(&db.tables()), stats)
-    }
-
-    pub(super) fn of_levels(levels: &[LevelRow], stats: &Stats) -> Amplification {
-        let total: u64 = levels.iter().map(|level| level.bytes).sum();
-        let largest = levels.iter().map(|level| level.largest_run).max().unwrap_or(0);
-        let life = &stats.lifetime;
-        let written = life.flushed_bytes.saturating_add(life.compacted_bytes_out);
+    pub(in crate::cli::commands) fn of(stats: &Stats) -> Amplification {
         Amplification {
-            read: levels.iter().map(|level| level.runs).sum(),
-            write: ratio(written, life.user_bytes),
-            space_max: ratio(total, largest),
+            read: stats.read_amplification,
+            write: stats.write_amplification(),
+            space_max: stats.space_amplification,
         }
     }
 

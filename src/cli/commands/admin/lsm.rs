@@ -123,7 +123,7 @@ impl Tree {
     }
 
     fn print_amplification(&self, out: &mut Out) -> Outcome<()> {
-        let amplification = Amplification::of_levels(&self.levels, &self.stats);
+        let amplification = Amplification::of(&self.stats);
         let tables = plural(amplification.read, "table");
         out.line(format_args!("a get looks into {tables} at most"))?;
         let [_, (_, write), (_, space)] = amplification.shown();
@@ -161,7 +161,7 @@ impl Tree {
             .number("entries", all.entries)
             .number("tombstones", all.tombstones)
             .number("debt_bytes", self.stats.debt_bytes);
-        let summary = Amplification::of_levels(&self.levels, &self.stats).add_to(summary);
+        let summary = Amplification::of(&self.stats).add_to(summary);
         let tables = within.tables.len() as u64;
         out.summary(match range::is_full(&within.range) {
             true => summary,

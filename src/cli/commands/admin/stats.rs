@@ -18,7 +18,7 @@ type Figure = (&'static str, u64, bool);
 pub(in crate::cli::commands) fn stats(args: &Args, out: &mut Out) -> Outcome {
     let db = session::open_reader(args, out)?;
     let figures = figures(&db);
-    let amplification = Amplification::of(&db, &db.stats());
+    let amplification = Amplification::of(&db.stats());
     if out.is_json() {
         let summary = Object::summary();
         let add = |object: Object, (name, number, _): Figure| object.number(name, number);
