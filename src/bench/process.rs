@@ -17,7 +17,7 @@ const TICKS: f64 = 100.0;
 pub struct Usage {
     /// Seconds of processor time, of all threads.
     pub cpu_seconds: Option<f64>,
-    /// Most memory it had, mapped files included, since [`begin_peak`] where the system allows
+    /// Most memory it had, mapped files included, since `begin_peak` where the system allows
     /// that, else since it began.
     pub rss_peak_bytes: Option<u64>,
     /// Bytes fetched from disks.

@@ -1,6 +1,6 @@
 //! Compaction: merging tables so that reads look into few and space is given back.
 //!
-//! [`pick`] is pure: the tree's shape in, one job out. The merge itself (`run`, `merge`, `drops`) reads and
+//! `pick` is pure: the tree's shape in, one job out. The merge itself (`run`, `merge`, `drops`) reads and
 //! writes tables and knows nothing of the store; `job` runs one job of an open store and makes its
 //! outcome part of the tree with one manifest edit.
 //!

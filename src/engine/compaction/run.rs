@@ -66,7 +66,7 @@ pub struct Merged {
     pub blocks_copied: u64,
 }
 
-/// Merges the inputs into tables that `create` begins. `pause` is called every [`PAUSE_SIZE`] bytes
+/// Merges the inputs into tables that `create` begins. `pause` is called every 256 KiB
 /// of input; it may wait.
 ///
 /// # Errors
