@@ -243,10 +243,11 @@ impl Core {
         Ok(())
     }
 
-    /// Tells the log of the edit, unless a writer is at it: that one leaves the mark itself.
+    /// Tells the log of the edit, unless a writer is at it: that one leaves the mark itself. So does the
+    /// next one where the room for marks is used up: a disk that is full must not fail what is tidying.
     pub(super) fn leave_mark(&self, side: &WriteSide) -> Result<(), Failure> {
         match side.writing.try_lock() {
-            Some(mut writing) if !side.poison.is_set() => {
+            Some(mut writing) if !side.poison.is_set() && writing.wal.has_room_to_mark() => {
                 writing.wal.mark().map_err(Failure::Poison)
             }
             _ => Ok(()),

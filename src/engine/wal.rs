@@ -237,6 +237,11 @@ impl Wal {
         self.write_pushed()
     }
 
+    /// Whether a mark takes none of the room that the end or the closes need.
+    pub(super) fn has_room_to_mark(&self) -> bool {
+        self.writer.end() + TAIL_ROOM / 2 <= self.meta.size
+    }
+
     fn push_mark(&mut self) {
         let (manifest, manifest_synced) = *self.files.promises.manifest.lock();
         let mark = MarkPayload { manifest, manifest_synced };

@@ -4,9 +4,11 @@ mod damage;
 mod tombstones;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::vfs::sim::SimVfs;
+use beachdb::vfs::{Access, Vfs};
 use beachdb::{Db, Durability, Strategy, WriteBatch};
 
 use crate::history::{
@@ -243,4 +245,35 @@ fn flushes_between_the_steps_of_a_merge_stay_above_it() {
         store.db.wait_for_compactions().expect("wait");
         assert_eq!(content_of(&store.db), due, "order {order:b}");
     }
+}
+
+/// Four hundred tables that a strategy which merges then finds, and nobody writes: the marks of all those jobs
+/// stay within what the log has preallocated, as a full disk would demand.
+#[test]
+fn the_marks_of_many_jobs_stay_within_the_log() {
+    let (sim, runtime) = (SimVfs::new(), InlineRuntime::new(1));
+    let open = |strategy| {
+        let tree = Tree { strategy, table_size: 1, memtable_size: 1 << 20 };
+        tree.options(sim.clone(), &runtime).open(DIR).expect("a store")
+    };
+    let db = open(Strategy::Fifo { size_max: u64::MAX });
+    for n in 0..400 {
+        write(&db, [n % 10, 100 + n % 7], Some("value"));
+        db.flush().expect("flush");
+    }
+    db.close().expect("close");
+    let db = open(Strategy::SizeTiered);
+    db.delete("key000").expect("delete");
+    let before = db.stats();
+    db.wait_for_compactions().expect("settled");
+    let after = db.stats();
+    let jobs = after.compactions + after.moves - before.compactions - before.moves;
+    assert!(jobs > 100, "{jobs} jobs");
+    let log = sim.list(Path::new(DIR)).expect("names").into_iter().find(|it| it.ends_with(".wal"));
+    let path = Path::new(DIR).join(log.expect("a log"));
+    let size = sim.open(&path, Access::Read).and_then(|file| file.size()).expect("its size");
+    assert_eq!(Some(size), after.logs.map(|(_, bytes)| bytes));
+    db.close().expect("close");
+    let size = sim.open(&path, Access::Read).and_then(|file| file.size()).expect("its size");
+    assert_eq!(Some(size), after.logs.map(|(_, bytes)| bytes), "the closes had no room");
 }
