@@ -8,11 +8,12 @@
 //! get a [@s]           a → 1, or a → none        snapshot s         holds the moment as s
 //! scan [from..to] [@s] the pairs, in key order   rscan …            the same, from the end
 //! prefix p [@s]        the pairs below a prefix  rprefix …          the same, from the end
+//! compact [from..to]   merges a range            drop s             lets a snapshot go
 //! ```
 //!
-//! Bytes are written as in Rust strings (`\xff`). Each script is run several times, with flushes
-//! or reopenings after each command, without a cache, without compression: the answers are the
-//! same. `UPDATE_GOLDEN=1` writes the answers into the scripts.
+//! Bytes are written as in Rust strings (`\xff`). Each script is run several times, with flushes,
+//! merges or reopenings after each command, without a cache, without compression, under every strategy:
+//! the answers are the same. `UPDATE_GOLDEN=1` writes the answers into the scripts.
 #![allow(clippy::disallowed_methods, reason = "golden files are the test's own")]
 
 use std::collections::BTreeMap;
@@ -24,7 +25,7 @@ use std::sync::Arc;
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::table::Compression;
 use beachdb::vfs::sim::SimVfs;
-use beachdb::{Db, Iter, Options, Snapshot, WriteBatch};
+use beachdb::{Db, Iter, Options, Snapshot, Strategy, WriteBatch};
 
 use crate::history::DIR;
 
@@ -37,15 +38,21 @@ enum Variant {
     KillEachTime,
     TinyEverything,
     NoCacheNoCompression,
+    CompactEachTime,
+    TinyAndLeveled,
+    TinyAndTiered,
 }
 
-const VARIANTS: [Variant; 6] = [
+const VARIANTS: [Variant; 9] = [
     Variant::Plain,
     Variant::FlushEachTime,
     Variant::ReopenEachTime,
     Variant::KillEachTime,
     Variant::TinyEverything,
     Variant::NoCacheNoCompression,
+    Variant::CompactEachTime,
+    Variant::TinyAndLeveled,
+    Variant::TinyAndTiered,
 ];
 
 /// A conversation under way.
@@ -70,10 +77,11 @@ impl Talk {
     fn open(&mut self) {
         let options =
             Options::new().vfs(Arc::new(self.vfs.clone())).runtime(Arc::new(self.runtime.clone()));
+        let tiny = || options.clone().memtable_size(100).manifest_size(300).cache_size(300);
         let options = match self.variant {
-            Variant::TinyEverything => {
-                options.memtable_size(100).log_size(4096).manifest_size(300).cache_size(300)
-            }
+            Variant::TinyEverything => tiny().log_size(4096),
+            Variant::TinyAndLeveled => tiny().table_size(1).strategy(Strategy::Leveled),
+            Variant::TinyAndTiered => tiny().strategy(Strategy::SizeTiered),
             Variant::NoCacheNoCompression => options.cache_size(0).compression(Compression::None),
             _ => options,
         };
@@ -93,6 +101,8 @@ impl Talk {
             "put" | "batch" | "del" => self.write(command, rest),
             "sync" => self.db().sync().expect("sync"),
             "flush" => self.db().flush().expect("flush"),
+            "compact" => self.compact(rest),
+            "drop" => drop(self.snapshots.remove(rest).expect("a snapshot of that name")),
             "reopen" => self.reopen(),
             "kill" => self.kill(),
             "snapshot" => {
@@ -107,7 +117,10 @@ impl Talk {
             Variant::FlushEachTime => self.db().flush().expect("flush"),
             Variant::ReopenEachTime if self.snapshots.is_empty() => self.reopen(),
             Variant::KillEachTime if self.snapshots.is_empty() => self.kill(),
-            Variant::TinyEverything => self.runtime.run_until_idle(),
+            Variant::CompactEachTime => self.compact(""),
+            Variant::TinyEverything | Variant::TinyAndLeveled | Variant::TinyAndTiered => {
+                self.runtime.run_until_idle();
+            }
             _ => {}
         }
     }
@@ -122,6 +135,16 @@ impl Talk {
             };
         }
         self.db().write(batch, beachdb::Durability::Buffered).expect("write");
+    }
+
+    fn compact(&self, range: &str) {
+        let (from, to) = range.split_once("..").unwrap_or(("", ""));
+        let (from, to) = (unescape(from), unescape(to));
+        let compacted = match to.is_empty() {
+            true => self.db().compact(from..),
+            false => self.db().compact(from..to),
+        };
+        compacted.expect("compact");
     }
 
     fn reopen(&mut self) {
