@@ -5,6 +5,7 @@
 //! help begins with examples, and every example is parsed by a test.
 
 mod bench;
+mod inspect;
 mod range;
 
 use std::ffi::{OsStr, OsString};
@@ -24,6 +25,9 @@ use crate::cli::exit::{Failure, Outcome};
 use crate::cli::output::Color;
 
 pub use bench::{BenchArgs, Packing, Shape};
+pub use inspect::{
+    CheckArgs, DiffArgs, DuArgs, ExplainArgs, ExplainGetArgs, ExplainVerb, FindArgs, RepairArgs,
+};
 pub use range::RangeArgs;
 
 /// An LSM key-value store you can see inside.
@@ -187,6 +191,24 @@ pub enum Verb {
     /// Show numbers about the store
     #[command(before_help = examples::STATS)]
     Stats,
+    /// Verify every checksum and every invariant of the store; report all that is wrong
+    #[command(before_help = examples::CHECK)]
+    Check(CheckArgs),
+    /// Show every version of a key that is still there, and where it lies
+    #[command(before_help = examples::FIND)]
+    Find(FindArgs),
+    /// Explain how a get runs, or what a code of a finding means
+    #[command(before_help = examples::EXPLAIN)]
+    Explain(ExplainArgs),
+    /// Show what the bytes of the store are for
+    #[command(before_help = examples::DU)]
+    Du(DuArgs),
+    /// Show how two stores, checkpoints or tables differ; exit 1 if they do
+    #[command(before_help = examples::DIFF)]
+    Diff(DiffArgs),
+    /// Plan the rescue of a damaged store; with -o carry it out on a copy
+    #[command(before_help = examples::REPAIR)]
+    Repair(RepairArgs),
     /// Measure how fast it is: throughput, latencies, and what they cost
     #[command(before_help = examples::BENCH)]
     Bench(BenchArgs),

@@ -97,6 +97,44 @@ Examples:
   beach bench A B C --json > before.ndjson
   beach bench A B C --compare before.ndjson";
 
+pub(super) const CHECK: &str = "\
+Examples:
+  beach --db shop check
+  beach --db shop check --coverage
+  beach --db shop check --json | grep '\"t\":\"finding\"'";
+
+pub(super) const FIND: &str = "\
+Examples:
+  beach --db shop find apple
+  beach --db shop find --prefix order:";
+
+pub(super) const EXPLAIN: &str = "\
+Examples:
+  beach --db shop explain get apple
+  beach explain BW002
+  beach explain";
+
+pub(super) const EXPLAIN_GET: &str = "\
+Examples:
+  beach --db shop explain get apple
+  beach --db shop explain get apple --json";
+
+pub(super) const DU: &str = "\
+Examples:
+  beach --db shop du
+  beach --db shop du --by-prefix 4";
+
+pub(super) const DIFF: &str = "\
+Examples:
+  beach diff shop shop-yesterday
+  beach diff shop/000007.sst shop/000009.sst
+  beach diff shop shop-yesterday --json";
+
+pub(super) const REPAIR: &str = "\
+Examples:
+  beach --db shop repair
+  beach --db shop repair -o shop-repaired";
+
 pub(super) const TOUR: &str = "\
 Examples:
   beach tour

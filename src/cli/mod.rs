@@ -11,6 +11,7 @@ pub mod dump;
 pub mod encode;
 mod examples;
 pub mod exit;
+pub mod finding;
 pub mod output;
 pub mod progress;
 pub mod retry;

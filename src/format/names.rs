@@ -9,6 +9,9 @@ use crate::types::FileNumber;
 /// Names the current manifest.
 pub const CURRENT: &str = "CURRENT";
 
+/// Bytes of `CURRENT` as long as manifests have numbers of six digits.
+pub const CURRENT_SIZE: u64 = 31;
+
 /// What `CURRENT` is written as before it is renamed.
 pub const CURRENT_TEMP: &str = "CURRENT.tmp";
 

@@ -11,6 +11,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::finding::{Code, Finding};
 use super::{FileType, identify, wrong_kind};
 use crate::error::{Error, Result};
 use crate::format::coding::{Cursor, crc32, mix};
@@ -51,7 +52,7 @@ pub struct FileHeader {
     /// The header; none if it cannot be read, nor mended by flipping one bit.
     pub header: Option<Header>,
     /// What is wrong with it, or with the file as a whole.
-    pub damage: Option<String>,
+    pub damage: Option<Finding>,
     /// The id that frames are checked with; without a header, one that does as well.
     pub(super) id: Option<FileId>,
 }
@@ -65,10 +66,8 @@ pub struct Hole {
     pub size: u64,
     /// What it looks like.
     pub class: HoleClass,
-    /// Whether no crash explains it.
-    pub is_damage: bool,
-    /// What was found and what was expected.
-    pub detail: String,
+    /// What was found and expected, and whether a crash explains it.
+    pub finding: Finding,
     /// The one flipped bit that explains it: (offset in the file, bit).
     pub flipped: Option<(u64, u8)>,
     /// In a log, the last sequence number before it.
@@ -78,6 +77,12 @@ pub struct Hole {
 }
 
 impl Hole {
+    /// Whether no crash explains it.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        self.finding.is_damage()
+    }
+
     /// Operations that are missing here, if the file shows it.
     #[must_use]
     pub fn ops_missing(&self) -> Option<u64> {
@@ -165,8 +170,8 @@ pub(super) fn walk<E: From<Error>>(
     let start = HEADER_SIZE as u64;
     let end = header.size.min(expect.end.unwrap_or(u64::MAX));
     match header.id {
-        Some(id) => Walk::begin(file, id, end, expect)?.run(start, visit)?,
-        None if end > start => visit(Piece::Hole(unreadable(start, end - start)))?,
+        Some(id) => Walk::begin(file, kind, id, end, expect)?.run(start, visit)?,
+        None if end > start => visit(Piece::Hole(unreadable(file, kind, start, end - start)))?,
         None => {}
     }
     if header.size > end {
@@ -176,22 +181,47 @@ pub(super) fn walk<E: From<Error>>(
 }
 
 /// All that lies behind a header without which no frame can be verified.
-fn unreadable(offset: u64, size: u64) -> Hole {
-    Hole {
-        offset,
-        size,
-        class: HoleClass::Hole,
-        is_damage: true,
-        detail: "no frame can be verified without the file's id".to_owned(),
-        flipped: None,
-        seqno_before: None,
-        seqno_after: None,
+fn unreadable(file: &dyn File, kind: FileKind, offset: u64, size: u64) -> Hole {
+    let what = "no frame can be verified without the file's id";
+    hole(file, kind, HoleClass::Hole, (offset, size), what)
+}
+
+/// A hole that is damage.
+pub(super) fn hole(
+    file: &dyn File,
+    kind: FileKind,
+    class: HoleClass,
+    (offset, size): (u64, u64),
+    what: impl Into<String>,
+) -> Hole {
+    let finding = Finding::new(code(kind, class), file.path(), what).at(offset, size);
+    Hole { offset, size, class, finding, flipped: None, seqno_before: None, seqno_after: None }
+}
+
+/// The code for a hole that is damage.
+fn code(kind: FileKind, class: HoleClass) -> Code {
+    let (log, manifest) = match class {
+        HoleClass::TornTail => (Code::LogCut, Code::ManifestCut),
+        HoleClass::Hole => (Code::LogHole, Code::ManifestHole),
+        HoleClass::ZeroFilled => (Code::LogZeros, Code::ManifestZeros),
+        HoleClass::FlippedBit => (Code::LogFlip, Code::ManifestFlip),
+        HoleClass::Foreign => (Code::LogForeign, Code::ManifestForeign),
+        HoleClass::Misplaced => (Code::LogMisplaced, Code::ManifestMisplaced),
+    };
+    of_kind(kind, log, manifest)
+}
+
+fn of_kind(kind: FileKind, log: Code, manifest: Code) -> Code {
+    match kind {
+        FileKind::Wal => log,
+        FileKind::Manifest => manifest,
     }
 }
 
 /// The second reading.
 struct Walk<'f> {
     file: &'f dyn File,
+    kind: FileKind,
     id: FileId,
     /// Where the file ends for this purpose.
     end: u64,
@@ -215,7 +245,13 @@ struct Bad {
 }
 
 impl<'f> Walk<'f> {
-    fn begin(file: &'f dyn File, id: FileId, end: u64, expect: &Expect) -> Result<Walk<'f>> {
+    fn begin(
+        file: &'f dyn File,
+        kind: FileKind,
+        id: FileId,
+        end: u64,
+        expect: &Expect,
+    ) -> Result<Walk<'f>> {
         let mut promised = expect.promised.min(end);
         let mut scanner = Scanner::new(file, id, HEADER_SIZE as u64, Some(end))?;
         while let Some(item) = scanner.next()? {
@@ -224,7 +260,8 @@ impl<'f> Walk<'f> {
             }
         }
         let settled = expect.end.is_some();
-        Ok(Walk { file, id, end, settled, promised, finished: false, at: 0, doubts: DOUBTS_MAX })
+        let (finished, at, doubts) = (false, 0, DOUBTS_MAX);
+        Ok(Walk { file, kind, id, end, settled, promised, finished, at, doubts })
     }
 
     fn run<E: From<Error>>(mut self, start: u64, visit: &mut Visit<'_, E>) -> Result<(), E> {
@@ -267,13 +304,12 @@ impl<'f> Walk<'f> {
         if self.promised <= offset && !self.settled {
             return Piece::Unused { offset, size: end - offset };
         }
-        let why = if self.settled { "its recovered end" } else { "the end of what was synced" };
-        let detail = format!("zeros, although {why} is {:#x}", self.promised.max(self.end));
-        Piece::Hole(Hole {
-            class: HoleClass::ZeroFilled,
-            detail,
-            ..unreadable(offset, end - offset)
-        })
+        let end_of = if self.settled { "its recovered end" } else { "the end of what was synced" };
+        let mut hole =
+            hole(self.file, self.kind, HoleClass::ZeroFilled, (offset, end - offset), "zeros");
+        let upto = if self.settled { self.end } else { self.promised };
+        hole.finding.why = format!("{end_of} is {upto:#x}");
+        Piece::Hole(hole)
     }
 
     fn bad<E: From<Error>>(&mut self, bad: Bad, visit: &mut Visit<'_, E>) -> Result<(), E> {
@@ -281,22 +317,28 @@ impl<'f> Walk<'f> {
         let end = if is_last { bad.data_end.max(bad.offset) } else { bad.end };
         let class = self.classify(&bad, is_last)?;
         let promised = self.promised > bad.offset;
-        let mut detail = bad.detail;
+        let mut why = Vec::new();
         if promised {
-            detail += &format!(", although everything before {:#x} was synced", self.promised);
-        } else if self.finished {
-            detail += ", behind the end of a finished log";
+            why.push(format!("everything before {:#x} was synced", self.promised));
         }
-        visit(Piece::Hole(Hole {
-            offset: bad.offset,
-            size: end - bad.offset,
-            class,
-            is_damage: promised || bad.flipped.is_some() || self.finished || self.settled,
-            detail,
-            flipped: bad.flipped,
-            seqno_before: None,
-            seqno_after: None,
-        }))?;
+        if let Some((offset, bit)) = bad.flipped {
+            why.push(format!("one flipped bit explains it: bit {bit} at {offset:#x}"));
+        }
+        if self.finished {
+            why.push("it lies behind the end of a finished log".to_owned());
+        }
+        if self.settled {
+            why.push(format!("recovery found the log whole up to {:#x}", self.end));
+        }
+        let place = (bad.offset, end - bad.offset);
+        let mut hole = hole(self.file, self.kind, class, place, bad.detail);
+        hole.flipped = bad.flipped;
+        if why.is_empty() {
+            hole.finding.code = of_kind(self.kind, Code::LogTorn, Code::ManifestTorn);
+            why.push("nobody promised that it was synced: a crash may leave this".to_owned());
+        }
+        hole.finding.why = why.join("; ");
+        visit(Piece::Hole(hole))?;
         self.finished = false;
         if bad.end > end {
             visit(Piece::Unused { offset: end, size: bad.end - end })?;
@@ -350,20 +392,33 @@ fn read_header(file: &dyn File, kind: FileKind, expect: &Expect) -> Result<FileH
         (None, Some(id)) => Some(id),
         (None, None) => guess_id(file, kind)?,
     };
-    let damage = damage.or_else(|| unexpected(header, size, expect));
+    let damage = damage.map(|what| {
+        let code = of_kind(kind, Code::LogHeader, Code::ManifestHeader);
+        Finding::new(code, &path, what).at(0, size.min(HEADER_SIZE as u64))
+    });
+    let damage = damage.or_else(|| unexpected(file, kind, header, size, expect));
     Ok(FileHeader { path, kind, size, header, damage, id })
 }
 
 /// What contradicts the manifest.
-fn unexpected(header: Option<Header>, size: u64, expect: &Expect) -> Option<String> {
+fn unexpected(
+    file: &dyn File,
+    kind: FileKind,
+    header: Option<Header>,
+    size: u64,
+    expect: &Expect,
+) -> Option<Finding> {
     let found = header.map(|header| header.id);
     if let (Some(found), Some(id)) = (found, expect.id)
         && found != id
     {
-        return Some(format!("a foreign or older file: its id is {found}, the manifest says {id}"));
+        let code = of_kind(kind, Code::LogStranger, Code::ManifestStranger);
+        let what = format!("a foreign or older file: its id is {found}, the manifest says {id}");
+        return Some(Finding::new(code, file.path(), what).at(0, HEADER_SIZE as u64));
     }
-    let expected = expect.size;
-    (size < expected).then(|| format!("it has {size} bytes, expected at least {expected}"))
+    let code = of_kind(kind, Code::LogCut, Code::ManifestCut);
+    let what = || format!("it has {size} bytes, expected at least {}", expect.size);
+    (size < expect.size).then(|| Finding::new(code, file.path(), what()).at(size, 0))
 }
 
 /// Whether the bytes of a file shorter than a header can be the beginning of one, or of zeros.

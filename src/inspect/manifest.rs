@@ -3,6 +3,7 @@
 //! The state is that of the edits up to the first hole: what follows one may build on what is
 //! missing.
 
+use super::finding::{Code, Finding};
 use super::frames::{self, Expect, FileHeader, Hole, HoleClass, Piece};
 use crate::error::{Error, Result};
 use crate::format::edit::Edit;
@@ -30,6 +31,19 @@ pub enum ManifestItem<'a> {
     },
 }
 
+impl ManifestItem<'_> {
+    /// What is wrong with this part, or unusual about it.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            ManifestItem::Header(header) => header.damage.as_ref(),
+            ManifestItem::Edit(edit) => edit.damage.as_ref(),
+            ManifestItem::Hole(hole) => Some(&hole.finding),
+            ManifestItem::Unused { .. } => None,
+        }
+    }
+}
+
 /// A frame of a manifest.
 #[derive(Debug)]
 pub struct ManifestEdit {
@@ -44,7 +58,7 @@ pub struct ManifestEdit {
     /// Its number in the store's life, from 1; none behind a hole.
     pub number: Option<u64>,
     /// What is wrong with it.
-    pub damage: Option<String>,
+    pub damage: Option<Finding>,
 }
 
 /// What a manifest adds up to.
@@ -87,12 +101,18 @@ pub fn read_manifest<E: From<Error>>(
             Piece::Frame { offset, size, kind, synced_upto, payload } => {
                 let (edit, damage) = match decode(kind, payload) {
                     Ok(edit) => (Some(edit), None),
-                    Err(reason) => (None, Some(reason)),
+                    Err(reason) => (None, Some((Code::EditUnreadable, reason))),
                 };
                 let folded = totals.fold(edit.as_ref(), offset + size);
                 spoiled |= folded.is_err();
                 let number = (!totals.is_partial).then_some(totals.state.edits);
-                let damage = damage.or(folded.err()).or_else(|| stranger(edit.as_ref(), owner));
+                let contradiction = folded.err().map(|reason| (Code::EditContradicts, reason));
+                let damage = damage.or(contradiction).or_else(|| {
+                    let reason = stranger(edit.as_ref(), owner)?;
+                    Some((Code::ManifestStranger, reason))
+                });
+                let damage = damage
+                    .map(|(code, what)| Finding::new(code, file.path(), what).at(offset, size));
                 totals.edits += 1;
                 totals.damaged += u64::from(damage.is_some());
                 let edit = ManifestEdit { offset, size, synced_upto, edit, number, damage };
@@ -100,8 +120,8 @@ pub fn read_manifest<E: From<Error>>(
             }
             Piece::Hole(hole) => {
                 totals.is_partial = true;
-                totals.damaged += u64::from(hole.is_damage);
-                totals.torn += u64::from(!hole.is_damage);
+                totals.damaged += u64::from(hole.is_damage());
+                totals.torn += u64::from(!hole.is_damage());
                 ManifestItem::Hole(hole)
             }
             Piece::Unused { offset, size } => ManifestItem::Unused { offset, size },
@@ -113,23 +133,18 @@ pub fn read_manifest<E: From<Error>>(
     }
     if totals.edits == 0 && totals.damaged == 0 {
         totals.damaged += 1;
-        visit(ManifestItem::Hole(no_edits()))?;
+        visit(ManifestItem::Hole(no_edits(file)))?;
     }
     Ok(totals)
 }
 
 /// A store's manifest is never without an edit: it counts only once its first one is durable.
-fn no_edits() -> Hole {
-    Hole {
-        offset: HEADER_SIZE as u64,
-        size: 0,
-        class: HoleClass::TornTail,
-        is_damage: true,
-        detail: "there is no edit that says which store this is".to_owned(),
-        flipped: None,
-        seqno_before: None,
-        seqno_after: None,
-    }
+fn no_edits(file: &dyn File) -> Hole {
+    let place = (HEADER_SIZE as u64, 0);
+    let what = "there is no edit that says which store this is";
+    let mut hole = frames::hole(file, FileKind::Manifest, HoleClass::TornTail, place, what);
+    hole.finding.code = Code::ManifestEmpty;
+    hole
 }
 
 /// That an edit is of another store than the header.

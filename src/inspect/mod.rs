@@ -9,11 +9,14 @@
 //! - What a crash may leave (a tail that nobody promised to be on stable storage) is shown and is
 //!   not damage; what no crash explains is.
 
+pub mod finding;
 pub mod frames;
 pub mod manifest;
+pub mod region;
 pub mod store;
 pub mod table;
 mod utc;
+pub mod view;
 pub mod wal;
 
 use std::fmt;
@@ -30,6 +33,7 @@ pub use crate::format::header::{FileKind, Header};
 pub use crate::format::key::{InternalKey, Trailer};
 pub use crate::format::state::State;
 pub use crate::format::table::{Handle, Properties, TableMeta};
+pub use finding::{Code, Finding, Severity};
 pub use utc::utc;
 
 /// What a file is, by its content.

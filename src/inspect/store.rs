@@ -4,15 +4,17 @@
 
 use std::path::{Path, PathBuf};
 
+use super::finding::{Code, Finding};
 use super::frames::Expect;
 use super::manifest::read_manifest;
 use crate::error::{Error, Result};
 use crate::format::header::FileKind;
 use crate::format::names::{self, FileName};
 use crate::format::state::{LogState, State};
+use crate::format::table::TableMeta;
 use crate::record;
 use crate::types::{FileNumber, Level, StoreId};
-use crate::vfs::{self, Access, Vfs};
+use crate::vfs::{self, Access, File, Vfs};
 
 /// The files of a store that count.
 #[derive(Debug, Default)]
@@ -25,8 +27,10 @@ pub struct Live {
     pub logs: Vec<(PathBuf, Expect)>,
     /// The tables as the tree orders them, with their levels if the manifest was read.
     pub tables: Vec<(PathBuf, Option<Level>)>,
-    /// Why CURRENT or the manifest could not be believed.
-    pub trouble: Option<Error>,
+    /// What the manifest says; none if it could not be believed.
+    pub state: Option<State>,
+    /// Why CURRENT or the manifest could not be believed, and what a crash left in the manifest.
+    pub findings: Vec<Finding>,
 }
 
 /// Whether `path` is a directory.
@@ -50,10 +54,13 @@ pub fn live(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
             Err(Error::NoStore { path: dir.to_owned(), detail })
         }
         Ok(None) => {
-            let missing = Error::corruption(dir.join(names::CURRENT), None, "it is missing");
-            Ok(Live { trouble: Some(missing), ..found })
+            let what = "it is missing, but there are files of a store";
+            Ok(found.but(Finding::new(Code::CurrentMissing, dir.join(names::CURRENT), what)))
         }
-        Err(error @ Error::Corruption(_)) => Ok(Live { trouble: Some(error), ..found }),
+        Err(Error::Corruption(damage)) => {
+            let finding = Finding::new(Code::CurrentDamaged, damage.path, damage.detail);
+            Ok(found.but(finding.at(0, names::CURRENT_SIZE)))
+        }
         Err(error) => Err(error),
     }
 }
@@ -88,50 +95,76 @@ fn by_name(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
     Ok(live)
 }
 
+impl Live {
+    /// These files, taken by their names, for this reason.
+    fn but(mut self, finding: Finding) -> Live {
+        self.findings.push(finding);
+        self
+    }
+}
+
 /// The files that manifest `number` names; those `found` by name if it cannot be believed.
 fn named(vfs: &dyn Vfs, dir: &Path, number: FileNumber, found: Live) -> Result<Live> {
     let path = dir.join(names::manifest(number));
-    let read = match vfs.open(&path, Access::Read) {
+    let file = match vfs.open(&path, Access::Read) {
         Err(error) if error.is_not_found() => {
-            let detail = "it is missing, but CURRENT names it";
-            let missing = Error::corruption(path, None, detail);
-            return Ok(Live { trouble: Some(missing), ..found });
+            let what = "it is missing, but CURRENT names it";
+            return Ok(found.but(Finding::new(Code::ManifestMissing, path, what)));
         }
-        opened => {
-            let file = opened?;
-            let expect = Expect::default();
-            read_manifest(&*file, &expect, &mut |_| Ok::<(), Error>(()))
-        }
+        opened => opened?,
     };
-    let trouble = match read {
-        Ok(totals) if totals.damaged == 0 => {
-            let store = totals.state.store.as_ref().map(|store| store.id);
-            let promise = store.and_then(|store| manifest_promise(vfs, &found.logs, store));
-            match promise {
-                Some((newer, _)) if newer > number => {
-                    let detail = format!("a log knows of the newer manifest {newer}");
-                    Error::corruption(&path, None, detail)
-                }
-                _ => return Ok(of_state(dir, path, number, &totals.state, promise)),
-            }
+    let mut read = Manifest::read(&*file, &Expect::default())?;
+    let store = read.state.as_ref().and_then(|state| state.store.as_ref()).map(|store| store.id);
+    let promise = store.and_then(|store| manifest_promise(vfs, &found.logs, store));
+    if let Some((newer, _)) = promise.filter(|(newer, _)| *newer > number) {
+        let what = format!("a log knows of the newer manifest {newer}");
+        return Ok(found.but(Finding::new(Code::ManifestOlder, path, what)));
+    }
+    let promised = promise.filter(|(manifest, _)| *manifest == number).map_or(0, |(_, upto)| upto);
+    let expect = Expect { promised, size: promised, ..Expect::default() };
+    if promised > read.end {
+        // Written since, or lost: what is promised must be there by now.
+        read = Manifest::read(&*file, &expect)?;
+    }
+    Ok(match read.state {
+        Some(state) => {
+            Live { manifest_expect: expect, findings: read.findings, ..of_state(dir, path, state) }
         }
-        Ok(totals) => {
-            let detail = format!("it has {} damaged places", totals.damaged);
-            Error::corruption(&path, None, detail)
-        }
-        Err(Error::NotOurs { path, detail, .. }) => Error::corruption(path, 0, detail),
-        Err(error) => return Err(error),
-    };
-    Ok(Live { manifest: Some(path), trouble: Some(trouble), ..found })
+        None => Live { manifest: Some(path), findings: read.findings, ..found },
+    })
 }
 
-fn of_state(
-    dir: &Path,
-    path: PathBuf,
-    number: FileNumber,
-    state: &State,
-    promise: Option<(FileNumber, u64)>,
-) -> Live {
+/// A reading of the manifest.
+struct Manifest {
+    /// What it says, if nothing in it is damaged.
+    state: Option<State>,
+    /// Where its last edit ends.
+    end: u64,
+    findings: Vec<Finding>,
+}
+
+impl Manifest {
+    fn read(file: &dyn File, expect: &Expect) -> Result<Manifest> {
+        let mut findings = Vec::new();
+        let read = read_manifest(file, expect, &mut |item| {
+            findings.extend(item.finding().cloned());
+            Ok::<(), Error>(())
+        });
+        match read {
+            Ok(totals) => {
+                let state = (totals.damaged == 0).then_some(totals.state);
+                Ok(Manifest { state, end: totals.state_end, findings })
+            }
+            Err(Error::NotOurs { path, detail, .. }) => {
+                findings.push(Finding::new(Code::ManifestHeader, path, detail).at(0, 0));
+                Ok(Manifest { state: None, end: 0, findings })
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
     let log = |(number, log): (&FileNumber, &LogState)| {
         let promise = state.log_synced.filter(|(log, _)| log == number);
         let expect = Expect {
@@ -142,20 +175,18 @@ fn of_state(
         };
         (dir.join(names::log(*number)), expect)
     };
-    let promised = promise.filter(|(manifest, _)| *manifest == number).map_or(0, |(_, upto)| upto);
     Live {
         manifest: Some(path),
-        manifest_expect: Expect { promised, size: promised, ..Expect::default() },
         logs: state.logs.iter().map(log).collect(),
-        tables: tables(dir, state),
-        trouble: None,
+        tables: tables(dir, &state),
+        state: Some(state),
+        ..Live::default()
     }
 }
 
 fn tables(dir: &Path, state: &State) -> Vec<(PathBuf, Option<Level>)> {
-    let named = |(level, table): (Level, &super::TableMeta)| {
-        (dir.join(names::table(table.number)), Some(level))
-    };
+    let named =
+        |(level, table): (Level, &TableMeta)| (dir.join(names::table(table.number)), Some(level));
     state.tables().map(named).collect()
 }
 

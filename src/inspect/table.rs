@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use super::finding::{Code, Finding};
 use super::wrong_kind;
 use crate::error::{Error, Result};
 use crate::format::FORMAT_VERSION;
@@ -32,7 +33,20 @@ pub enum TableItem<'a> {
     /// An entry of the data block before it.
     Entry(EntryReport<'a>),
     /// A part that cannot be read, or that contradicts another.
-    Damage(Damage),
+    Damage(Finding),
+}
+
+impl TableItem<'_> {
+    /// What is wrong with this part.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            TableItem::Footer(report) => report.damage.as_ref(),
+            TableItem::Block(report) => report.damage.as_ref(),
+            TableItem::Damage(finding) => Some(finding),
+            _ => None,
+        }
+    }
 }
 
 /// The file and its footer.
@@ -47,7 +61,7 @@ pub struct FooterReport {
     /// The footer; none if it is damaged by more than one flipped bit.
     pub footer: Option<Footer>,
     /// What is wrong with it.
-    pub damage: Option<String>,
+    pub damage: Option<Finding>,
 }
 
 /// The filter of a table.
@@ -75,7 +89,7 @@ pub struct BlockReport {
     /// Its first and last key, if it can be read.
     pub bounds: Option<(InternalKey, InternalKey)>,
     /// What is wrong with it.
-    pub damage: Option<String>,
+    pub damage: Option<Finding>,
 }
 
 /// An entry.
@@ -87,15 +101,6 @@ pub struct EntryReport<'a> {
     pub trailer: Trailer,
     /// The value; empty for a tombstone.
     pub value: &'a [u8],
-}
-
-/// Something wrong with a part of the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
-    /// Where the part begins.
-    pub offset: u64,
-    /// What is wrong.
-    pub detail: String,
 }
 
 /// What a table adds up to.
@@ -179,6 +184,8 @@ fn read_footer(file: &dyn File) -> Result<FooterReport> {
             (footer, Some(format!("{detail}{why}")))
         }
     };
+    let damage = damage
+        .map(|what| Finding::new(Code::FooterDamaged, &path, what).at(offset, FOOTER_SIZE as u64));
     Ok(FooterReport { path, size, offset, footer, damage })
 }
 
@@ -216,12 +223,17 @@ impl Reading<'_> {
 
     fn damage<E: From<Error>>(
         &mut self,
-        offset: u64,
-        detail: String,
+        code: Code,
+        handle: Handle,
+        what: String,
         visit: &mut Visit<'_, E>,
     ) -> Result<(), E> {
         self.totals.damaged += 1;
-        visit(TableItem::Damage(Damage { offset, detail }))
+        visit(TableItem::Damage(self.finding(code, handle, what)))
+    }
+
+    fn finding(&self, code: Code, handle: Handle, what: String) -> Finding {
+        Finding::new(code, self.file.path(), what).at(handle.offset, u64::from(handle.size))
     }
 
     fn properties<E: From<Error>>(
@@ -236,13 +248,13 @@ impl Reading<'_> {
         let properties = match decoded {
             Ok(properties) => properties,
             Err(detail) => {
-                self.damage(handle.offset, detail, visit)?;
+                self.damage(Code::PropertiesDamaged, handle, detail, visit)?;
                 return Ok(None);
             }
         };
         visit(TableItem::Properties(handle, &properties))?;
         if let Some(detail) = contradiction(&properties, self.footer.id) {
-            self.damage(handle.offset, detail, visit)?;
+            self.damage(Code::PropertiesDisagree, handle, detail, visit)?;
         }
         Ok(Some(properties))
     }
@@ -263,7 +275,7 @@ impl Reading<'_> {
                 self.filter = Some(filter);
                 visit(TableItem::Filter(handle, report))
             }
-            Err(detail) => self.damage(handle.offset, detail, visit),
+            Err(detail) => self.damage(Code::FilterDamaged, handle, detail, visit),
         }
     }
 
@@ -279,7 +291,7 @@ impl Reading<'_> {
             Err(detail) => {
                 self.skipped = true;
                 let detail = format!("{detail}; the data blocks cannot be found without it");
-                return self.damage(handle.offset, detail, visit);
+                return self.damage(Code::IndexDamaged, handle, detail, visit);
             }
         };
         self.totals.blocks = index.count() as u64;
@@ -307,16 +319,18 @@ impl Reading<'_> {
         };
         let block = match self.open_block(&mut report)? {
             Ok(block) => block,
-            Err(detail) => {
+            Err((code, detail)) => {
                 self.skipped = true;
                 self.totals.damaged += 1;
-                return visit(TableItem::Block(BlockReport { damage: Some(detail), ..report }));
+                let damage = Some(self.finding(code, handle, detail));
+                return visit(TableItem::Block(BlockReport { damage, ..report }));
             }
         };
         let first = key_at(&block, 0);
         let last = key_at(&block, block.count() - 1);
         report.entries = block.count() as u64;
-        report.damage = self.doubt(&block, index, position, &first, &last);
+        let doubt = self.doubt(&block, index, position, &first, &last);
+        report.damage = doubt.map(|(code, what)| self.finding(code, handle, what));
         self.totals.damaged += u64::from(report.damage.is_some());
         report.bounds = Some((first, last.clone()));
         visit(TableItem::Block(report))?;
@@ -328,20 +342,22 @@ impl Reading<'_> {
     }
 
     /// Reads a data block; what its trailer says goes into the report.
-    fn open_block(&self, report: &mut BlockReport) -> Result<Result<Block, String>> {
+    fn open_block(&self, report: &mut BlockReport) -> Result<Result<Block, (Code, String)>> {
         let handle = report.handle;
         let mut bytes = vec![0; handle.size as usize];
         let read = self.file.read_at(&mut bytes, handle.offset)?;
         if read < bytes.len() {
             let size = handle.size;
-            return Ok(Err(format!("data block: the file ends after {read} of {size} bytes")));
+            let what = format!("data block: the file ends after {read} of {size} bytes");
+            return Ok(Err((Code::BlockDamaged, what)));
         }
         if let Ok(sealed) = block::check(&bytes, self.footer.id, handle.offset) {
             report.stored = Some((sealed.compression, sealed.content_size));
         }
         let content = block::unseal(Kind::Data, bytes, self.footer.id, handle.offset);
-        Ok(content.and_then(|content| {
-            Block::new(content).map_err(|reason| format!("data block: {reason}"))
+        Ok(content.map_err(|what| (Code::BlockDamaged, what)).and_then(|content| {
+            let block = Block::new(content);
+            block.map_err(|reason| (Code::BlockMalformed, format!("data block: {reason}")))
         }))
     }
 
@@ -353,28 +369,30 @@ impl Reading<'_> {
         position: usize,
         first: &InternalKey,
         last: &InternalKey,
-    ) -> Option<String> {
+    ) -> Option<(Code, String)> {
         let named = index.block();
         if let Err(reason) = block.verify_order() {
-            return Some(format!("data block: {reason}"));
+            return Some((Code::KeysDescend, format!("data block: {reason}")));
         }
         if !named.compare(position, &last.user, last.trailer).is_eq() {
-            return Some("data block: its last key is not the one in the index".to_owned());
+            let what = "data block: its last key is not the one in the index".to_owned();
+            return Some((Code::IndexDisagrees, what));
         }
         if position > 0 && !named.compare(position - 1, &first.user, first.trailer).is_lt() {
-            return Some(
-                "data block: its first key does not follow the block before it".to_owned(),
-            );
+            let what = "data block: its first key does not follow the block before it".to_owned();
+            return Some((Code::KeysDescend, what));
         }
         for entry in 0..block.count() {
             let trailer = block.trailer(entry);
             if trailer.kind().is_none() {
-                return Some(format!("data block: an entry of kind {}", trailer.0 as u8));
+                let what = format!("data block: an entry of kind {}", trailer.0 as u8);
+                return Some((Code::BlockMalformed, what));
             }
             let user = block.user_key(entry);
             let hides = |filter: &Filter| !filter.may_contain(filter::hash(&user));
             if self.filter.as_ref().is_some_and(hides) {
-                return Some(format!("the filter hides \"{}\"", user.escape_ascii()));
+                let what = format!("the filter hides \"{}\"", user.escape_ascii());
+                return Some((Code::FilterHides, what));
             }
         }
         None
@@ -427,7 +445,7 @@ impl Reading<'_> {
         ];
         for (what, said, counted) in pairs.into_iter().filter(|(_, said, found)| said != found) {
             let detail = format!("properties block: it says {said} {what}, there are {counted}");
-            self.damage(self.footer.properties.offset, detail, visit)?;
+            self.damage(Code::PropertiesDisagree, self.footer.properties, detail, visit)?;
         }
         Ok(())
     }

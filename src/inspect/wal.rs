@@ -3,6 +3,7 @@
 //! Sequence numbers rise by one from operation to operation of a log, so a hole tells how many
 //! operations are missing, and a batch that does not follow the one before it is damage.
 
+use super::finding::{Code, Finding};
 use super::frames::{self, Expect, FileHeader, Hole, Piece};
 use crate::error::{Error, Result};
 use crate::format::batch::{self, Op};
@@ -32,6 +33,19 @@ pub enum LogItem<'a> {
     },
 }
 
+impl LogItem<'_> {
+    /// What is wrong with this part, or unusual about it.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            LogItem::Header(header) => header.damage.as_ref(),
+            LogItem::Frame(frame) => frame.damage.as_ref(),
+            LogItem::Hole(hole) => Some(&hole.finding),
+            LogItem::Unused { .. } => None,
+        }
+    }
+}
+
 /// A frame of a log.
 #[derive(Debug)]
 pub struct LogFrame<'a> {
@@ -46,7 +60,7 @@ pub struct LogFrame<'a> {
     /// What is in it.
     pub content: Content<'a>,
     /// What is wrong with the content of this intact frame.
-    pub damage: Option<String>,
+    pub damage: Option<Finding>,
 }
 
 /// What is in a frame of a log.
@@ -143,9 +157,14 @@ impl<'f> Reading<'f> {
             }
             Piece::Frame { offset, size, kind, synced_upto, payload } => {
                 let (content, damage) = match decode(kind, offset, payload) {
-                    Ok(content) => (content, self.follow(&content)),
-                    Err(reason) => (Content::Nonsense, Some(reason)),
+                    Ok(content) => {
+                        (content, self.follow(&content).map(|why| (Code::RecordOutOfOrder, why)))
+                    }
+                    Err(reason) => (Content::Nonsense, Some((Code::RecordUnreadable, reason))),
                 };
+                let damage = damage.map(|(code, what)| {
+                    Finding::new(code, self.file.path(), what).at(offset, size)
+                });
                 self.totals.frames += 1;
                 self.totals.damaged += u64::from(damage.is_some());
                 Ok(LogItem::Frame(LogFrame { offset, size, kind, synced_upto, content, damage }))
@@ -157,8 +176,8 @@ impl<'f> Reading<'f> {
 
     fn hole(&mut self, hole: Hole) -> Result<Hole> {
         self.broken = true;
-        self.totals.damaged += u64::from(hole.is_damage);
-        self.totals.torn += u64::from(!hole.is_damage);
+        self.totals.damaged += u64::from(hole.is_damage());
+        self.totals.torn += u64::from(!hole.is_damage());
         let seqno_after = self.next_batch(hole.offset + hole.size)?;
         Ok(Hole { seqno_before: self.totals.last_seqno, seqno_after, ..hole })
     }

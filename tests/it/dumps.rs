@@ -432,9 +432,9 @@ fn a_closed_pipe_ends_a_dump_quietly() {
 
 /// What reading all live files of a store on a simulated disk finds: damaged places.
 fn damaged(vfs: &SimVfs) -> Result<u64, Error> {
-    let Live { manifest: path, manifest_expect, logs, tables, trouble } =
+    let Live { manifest: path, manifest_expect, logs, tables, findings, .. } =
         store::live(vfs, Path::new(DIR))?;
-    let mut count = u64::from(trouble.is_some());
+    let mut count = findings.iter().filter(|found| found.is_damage()).count() as u64;
     let open = |path: &Path| vfs.open(path, Access::Read);
     if let Some(path) = path {
         let read =

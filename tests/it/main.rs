@@ -13,6 +13,8 @@ mod dumps;
 mod faults;
 mod history;
 mod ingest;
+#[cfg(feature = "cli")]
+mod inspect;
 mod model;
 mod orderings;
 mod schedules;

@@ -3,9 +3,15 @@
 mod admin;
 mod bench;
 mod bulk;
+mod check;
+mod diff;
+mod du;
+mod explain;
+mod find;
 mod kv;
 mod meta;
 mod range;
+mod repair;
 mod session;
 mod tour;
 
@@ -33,6 +39,12 @@ pub fn run(args: &Args, out: &mut Out) -> Outcome {
         Verb::Compact(wanted) => admin::compact(args, wanted, out),
         Verb::Lsm(wanted) => admin::lsm(args, wanted, out),
         Verb::Stats => admin::stats(args, out),
+        Verb::Check(wanted) => check::check(args, wanted, out),
+        Verb::Find(wanted) => find::find(args, wanted, out),
+        Verb::Explain(wanted) => explain::explain(args, wanted, out),
+        Verb::Du(wanted) => du::du(args, wanted, out),
+        Verb::Diff(wanted) => diff::diff(args, wanted, out),
+        Verb::Repair(wanted) => repair::repair(args, wanted, out),
         Verb::Bench(wanted) => bench::bench(args, wanted, out),
         Verb::Tour(wanted) => tour::tour(args, wanted, out),
         Verb::Completions(wanted) => meta::completions(wanted, out),

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::table::entry_count;
 use super::wal::damage_count;
-use super::{Dump, plural, with_damage};
+use super::{Dump, plural, verdict, with_damage};
 use crate::cli::args::{self, Common};
 use crate::cli::output::{Object, Table, size};
 use crate::cli::{Out, Outcome};
@@ -43,7 +43,10 @@ pub(super) fn dump(args: &ManifestArgs, out: &mut Out) -> Outcome {
         &args.paths,
         |live| live.manifest.into_iter().map(|path| (path, live.manifest_expect)).collect(),
         |dump, file, expect| {
-            let totals = read_manifest(file, &expect, &mut |item| print(dump, &item))?;
+            let totals = read_manifest(file, &expect, &mut |item| {
+                print(dump, &item)?;
+                dump.finding(item.finding())
+            })?;
             version(dump, &totals)?;
             end_of_file(dump, file, &totals)?;
             edits += totals.edits;
@@ -87,7 +90,7 @@ fn edit_lines(dump: &mut Dump<'_>, report: &ManifestEdit) -> Outcome<()> {
     }
     line += &format!(", synced_upto {synced_upto:#x}");
     if let Some(damage) = &report.damage {
-        line += &format!("  DAMAGED: {damage}");
+        line += &format!("  {}", verdict(damage));
     }
     dump.out.line(line)?;
     let Some(edit) = &report.edit else { return Ok(()) };
@@ -178,7 +181,7 @@ fn edit_object(report: &ManifestEdit) -> Object {
             .number("job", edit.job);
         object = with_changes(object, edit);
     }
-    with_damage(object, report.damage.as_deref())
+    with_damage(object, report.damage.as_ref())
 }
 
 /// Adds the fields that the edit has.

@@ -18,10 +18,11 @@ use clap::Parser;
 use super::args::Common;
 use super::output::Object;
 use super::{Failure, Out, Outcome, Status, conclude, not_parsed, signals};
+use crate::cli::finding;
 use crate::error::{Error, Result};
 use crate::inspect::frames::{FileHeader, Hole};
 use crate::inspect::store::{self, Live};
-use crate::inspect::{InternalKey, utc};
+use crate::inspect::{Finding, InternalKey, utc};
 use crate::types::ValueKind;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{Access, File, Vfs};
@@ -131,10 +132,10 @@ impl<'o> Dump<'o> {
             let extra = X::default();
             return Ok(vec![Target { path: path.to_owned(), dir: None, extra }]);
         }
-        let mut live = store::live(&self.vfs, path)?;
-        if let Some(trouble) = live.trouble.take() {
-            self.out.error(format!("{trouble}; taking the files by their names"));
-            self.status = self.status.combine(Status::of(&trouble));
+        let live = store::live(&self.vfs, path)?;
+        for found in live.findings.iter().filter(|found| found.is_damage()) {
+            self.out.error(format!("{found}; taking the files by their names"));
+            self.status = self.status.combine(finding::status(found));
         }
         let target = |(file, extra)| Target { path: file, dir: Some(path.to_owned()), extra };
         Ok(pick(live).into_iter().map(target).collect())
@@ -208,7 +209,7 @@ impl<'o> Dump<'o> {
             None => format!("{path}: {}, {size} bytes", header.kind),
         };
         if let Some(damage) = &header.damage {
-            line += &format!("\n0x00000000       64 header  DAMAGED: {damage}");
+            line += &format!("\n0x00000000       64 header  {}", verdict(damage));
         }
         self.out.line(line)
     }
@@ -217,9 +218,8 @@ impl<'o> Dump<'o> {
         if self.out.is_json() {
             return self.out.object(&hole_object(hole));
         }
-        let verdict = if hole.is_damage { "DAMAGED" } else { "a crash may leave this" };
-        let Hole { offset, size, class, detail, .. } = hole;
-        let mut line = format!("{offset:#010x} {size:>8} {class}  {verdict}: {detail}");
+        let Hole { offset, size, class, finding, .. } = hole;
+        let mut line = format!("{offset:#010x} {size:>8} {class}  {}", verdict(finding));
         line += &match (hole.seqno_before, hole.seqno_after) {
             (Some(before), Some(after)) => format!("; between seqno {before} and {after}"),
             (Some(before), None) => format!("; behind seqno {before}"),
@@ -230,6 +230,14 @@ impl<'o> Dump<'o> {
             line += &format!(", {} missing", plural(count, "operation"));
         }
         self.out.line(line)
+    }
+
+    /// In NDJSON a finding is a line of its own behind the part it is about.
+    fn finding(&mut self, found: Option<&Finding>) -> Outcome<()> {
+        match found {
+            Some(found) if self.out.is_json() => self.out.object(&finding::object(found)),
+            _ => Ok(()),
+        }
     }
 
     fn unused(&mut self, offset: u64, size: u64) -> Outcome<()> {
@@ -274,7 +282,7 @@ fn header_object(header: &FileHeader) -> Object {
             .text("created", &utc(header.created_ms)),
         None => object,
     };
-    with_damage(object, header.damage.as_deref())
+    with_damage(object, header.damage.as_ref())
 }
 
 fn hole_object(hole: &Hole) -> Object {
@@ -282,8 +290,9 @@ fn hole_object(hole: &Hole) -> Object {
         .number("offset", hole.offset)
         .number("size", hole.size)
         .text("class", hole.class.name())
-        .value("damaged", hole.is_damage)
-        .text("detail", &hole.detail);
+        .value("damaged", hole.is_damage())
+        .text("code", hole.finding.code.id())
+        .text("detail", &finding::detail(&hole.finding));
     if let Some((offset, bit)) = hole.flipped {
         object = object.number("flipped_offset", offset).number("flipped_bit", u64::from(bit));
     }
@@ -299,11 +308,19 @@ fn hole_object(hole: &Hole) -> Object {
 }
 
 /// Adds what is wrong, where something is.
-fn with_damage(object: Object, damage: Option<&str>) -> Object {
+fn with_damage(object: Object, damage: Option<&Finding>) -> Object {
     match damage {
-        Some(damage) => object.text("damage", damage),
+        Some(damage) => {
+            object.text("damage", &finding::detail(damage)).text("code", damage.code.id())
+        }
         None => object,
     }
+}
+
+/// `DAMAGED BW002: checksum mismatch; one flipped bit explains it`.
+fn verdict(found: &Finding) -> String {
+    let word = if found.is_damage() { "DAMAGED" } else { "notice" };
+    format!("{word} {}: {}", found.code, finding::detail(found))
 }
 
 /// The word for a kind of version in JSON, as in the operations that `beach apply` reads.

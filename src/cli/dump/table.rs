@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 
 use super::wal::damage_count;
-use super::{Dump, op_name, plural, with_damage};
+use super::{Dump, op_name, plural, verdict, with_damage};
 use crate::cli::args::{self, Common};
+use crate::cli::finding;
 use crate::cli::output::Object;
 use crate::cli::{Out, Outcome};
 use crate::inspect::table::{
@@ -45,7 +46,10 @@ pub(super) fn dump(args: &TableArgs, out: &mut Out) -> Outcome {
         &args.paths,
         |live| live.tables,
         |dump, file, _level| {
-            let totals = read_table(file, args.entries, &mut |item| print(dump, &item))?;
+            let totals = read_table(file, args.entries, &mut |item| {
+                print(dump, &item)?;
+                dump.finding(item.finding())
+            })?;
             end_of_file(dump, file, &totals)?;
             blocks += totals.blocks;
             entries += totals.entries;
@@ -90,11 +94,12 @@ fn print(dump: &mut Dump<'_>, item: &TableItem<'_>) -> Outcome<()> {
         TableItem::Block(report) => block(dump, report),
         TableItem::Entry(report) => entry(dump, report),
         TableItem::Damage(damage) => {
+            let offset = damage.offset.unwrap_or_default();
             if dump.out.is_json() {
-                let object = Object::new("damage").number("offset", damage.offset);
-                return dump.out.object(&object.text("detail", &damage.detail));
+                let object = Object::new("damage").number("offset", offset);
+                return dump.out.object(&object.text("detail", &finding::detail(damage)));
             }
-            dump.out.line(format!("{:#010x} DAMAGED: {}", damage.offset, damage.detail))
+            dump.out.line(format!("{offset:#010x} {}", verdict(damage)))
         }
     }
 }
@@ -112,7 +117,7 @@ fn footer(dump: &mut Dump<'_>, report: &FooterReport) -> Outcome<()> {
                 .text("id", &footer.id.to_string()),
             None => object,
         };
-        return dump.out.object(&with_damage(object, report.damage.as_deref()));
+        return dump.out.object(&with_damage(object, report.damage.as_ref()));
     }
     let (path, size, offset) = (report.path.display(), report.size, report.offset);
     let what = match &report.footer {
@@ -121,7 +126,7 @@ fn footer(dump: &mut Dump<'_>, report: &FooterReport) -> Outcome<()> {
     };
     dump.out.line(format!("{path}: table{what}, {size} bytes"))?;
     let verdict = match &report.damage {
-        Some(damage) => format!("DAMAGED: {damage}"),
+        Some(damage) => verdict(damage),
         None => "ok".to_owned(),
     };
     dump.out.line(format!("{offset:#010x} {:>8} footer      {verdict}", size - offset))
@@ -231,8 +236,8 @@ fn block(dump: &mut Dump<'_>, report: &BlockReport) -> Outcome<()> {
     if dump.out.is_json() {
         return dump.out.object(&block_object(report));
     }
-    let verdict = if report.damage.is_some() { "DAMAGED" } else { "ok" };
-    let mut line = place(report.handle, &format!("block {}", report.position), verdict);
+    let word = if report.damage.is_some() { "DAMAGED" } else { "ok" };
+    let mut line = place(report.handle, &format!("block {}", report.position), word);
     if let Some((compression, size)) = report.stored {
         line += &format!("  {compression}, {size} bytes of content");
     }
@@ -241,7 +246,7 @@ fn block(dump: &mut Dump<'_>, report: &BlockReport) -> Outcome<()> {
         line += &dump.key(last);
     }
     if let Some(damage) = &report.damage {
-        line += &format!("  {damage}");
+        line += &format!("  {}: {}", damage.code, finding::detail(damage));
     }
     dump.out.line(line)
 }
@@ -261,7 +266,7 @@ fn block_object(report: &BlockReport) -> Object {
             .bytes("first", &first.user)
             .bytes("last", &last.user);
     }
-    with_damage(object, report.damage.as_deref())
+    with_damage(object, report.damage.as_ref())
 }
 
 fn entry(dump: &mut Dump<'_>, report: &EntryReport<'_>) -> Outcome<()> {

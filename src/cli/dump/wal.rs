@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Dump, op_name, plural, with_damage};
+use super::{Dump, op_name, plural, verdict, with_damage};
 use crate::cli::args::{self, Common};
 use crate::cli::output::Object;
 use crate::cli::{Out, Outcome};
@@ -42,7 +42,10 @@ pub(super) fn dump(args: &WalArgs, out: &mut Out) -> Outcome {
         &args.paths,
         |live| live.logs,
         |dump, file, expect| {
-            let totals = read_log(file, &expect, &mut |item| print(dump, &item, args.ops))?;
+            let totals = read_log(file, &expect, &mut |item| {
+                print(dump, &item, args.ops)?;
+                dump.finding(item.finding())
+            })?;
             end_of_file(dump, file, &totals)?;
             add(&mut all, &totals);
             Ok(totals.damaged == 0)
@@ -163,7 +166,7 @@ fn frame_line(frame: &LogFrame<'_>) -> String {
     let mut line =
         format!("{offset:#010x} {size:>8} {kind:<5} ok  {content}synced_upto {synced_upto:#x}");
     if let Some(damage) = &frame.damage {
-        line += &format!("  DAMAGED: {damage}");
+        line += &format!("  {}", verdict(damage));
     }
     line
 }
@@ -189,5 +192,5 @@ fn frame_object(frame: &LogFrame<'_>) -> Object {
         Content::Gap(gap) => object.number("gap_offset", gap.offset).number("gap_size", gap.size),
         Content::Nonsense => object,
     };
-    with_damage(object, frame.damage.as_deref())
+    with_damage(object, frame.damage.as_ref())
 }

@@ -1,0 +1,1 @@
+//! `beach check`: it sees every flipped bit, and names the place.

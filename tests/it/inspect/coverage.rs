@@ -1,0 +1,1 @@
+//! `beach check --coverage`: every byte of a store has a meaning.

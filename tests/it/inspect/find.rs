@@ -1,0 +1,1 @@
+//! `beach find`.

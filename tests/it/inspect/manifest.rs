@@ -1,0 +1,1 @@
+//! `beach-manifest` and its commands.

@@ -1,0 +1,1 @@
+//! `beach-walDump salvage`.

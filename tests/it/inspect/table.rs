@@ -1,0 +1,1 @@
+//! `beach-sstDump` and its commands.
