@@ -11,7 +11,7 @@ mod live;
 mod manifest;
 mod repair;
 mod salvage;
-mod schema;
+pub(crate) mod schema;
 mod stores;
 mod table;
 mod wal;
