@@ -12,6 +12,10 @@
 //! The next cycle goes on from that state.
 
 mod controller;
+pub mod history;
+pub mod oracle;
+pub mod player;
+pub mod power;
 mod worker;
 mod workload;
 
