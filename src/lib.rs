@@ -37,6 +37,7 @@ pub mod engine;
 pub mod error;
 pub mod format;
 pub mod inspect;
+pub mod probe;
 pub mod record;
 pub mod runtime;
 pub mod table;

@@ -314,8 +314,7 @@ fn seeded_step(dice: &mut Dice) -> Step {
             let count = 1 + dice.below(3);
             let changes = (0..count).map(|_| Change {
                 key: format!("k{}", dice.below(6)),
-                size: (dice.below(4) > 0)
-                    .then(|| [3, 40, 400, 1600, 6000][dice.below(5) as usize]),
+                size: (dice.below(4) > 0).then(|| [3, 40, 400, 1600, 6000][dice.below(5) as usize]),
             });
             Step::Write { changes: changes.collect(), sync: dice.below(3) == 0 }
         }

@@ -111,11 +111,7 @@ impl<'s> Player<'s> {
     ///
     /// # Errors
     /// A call that failed or an answer that is wrong.
-    pub fn step(
-        &mut self,
-        step: &Step,
-        changed: &mut dyn FnMut(&SimVfs),
-    ) -> Result<(), Broken> {
+    pub fn step(&mut self, step: &Step, changed: &mut dyn FnMut(&SimVfs)) -> Result<(), Broken> {
         match step {
             Step::Write { changes, sync } => self.write(changes, *sync)?,
             Step::Sync => {

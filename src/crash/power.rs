@@ -127,12 +127,7 @@ pub fn crash_everywhere(
     Ok(seen)
 }
 
-fn play(
-    player: &mut Player<'_>,
-    setup: &Setup,
-    from: usize,
-    watch: &Watch,
-) -> Result<(), Broken> {
+fn play(player: &mut Player<'_>, setup: &Setup, from: usize, watch: &Watch) -> Result<(), Broken> {
     if from == 0 {
         watch.begin(&player.vfs);
     }
@@ -375,7 +370,8 @@ mod tests {
     #[test]
     fn the_engine_survives_small_campaigns() {
         let short = campaign(
-            (0..=2).flat_map(|n| (0..8u64.pow(n)).map(move |i| Setup::exhaustive(n, i, i % 2 == 0))),
+            (0..=2)
+                .flat_map(|n| (0..8u64.pow(n)).map(move |i| Setup::exhaustive(n, i, i % 2 == 0))),
         );
         assert_eq!(short.histories, 73);
         let seen = campaign((0..6).map(Setup::seeded));
