@@ -12,6 +12,7 @@
 //! The next cycle goes on from that state.
 
 mod controller;
+pub mod faults;
 pub mod history;
 pub mod oracle;
 pub mod player;
