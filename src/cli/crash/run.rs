@@ -1,57 +1,20 @@
-//! `beach-crash`: the command line of the crash tester.
+//! `beach-crash run` and the worker that it kills.
 
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
-
-use super::args::{self, Common};
-use super::output::Object;
-use super::progress::{Progress, Unit};
-use super::signals::Orderly;
-use super::{Failure, Out, Outcome, Status, dump};
+use crate::cli::dump::plural;
+use crate::cli::output::Object;
+use crate::cli::progress::{Progress, Unit};
+use crate::cli::signals::Orderly;
+use crate::cli::{Failure, Out, Outcome, Status};
 use crate::crash::{self, Config, Cycle, Report, Stopped};
 use crate::runtime::Runtime;
 use crate::runtime::threads::ThreadRuntime;
 
-const EXAMPLES: &str = "\
-Examples:
-  beach-crash run --dir scratch
-  beach-crash run --dir scratch --cycles 1000 --seed 42
-  beach-crash run --dir scratch --duration 60 --json";
-
 /// Cycles when neither their number nor a duration is given.
 const CYCLES: u64 = 20;
-
-/// Kill a writing process at random moments and check that no promise was broken.
-#[derive(Clone, Debug, Parser)]
-#[command(
-    name = "beach-crash",
-    before_help = EXAMPLES,
-    version = args::version(),
-    disable_help_subcommand = true
-)]
-pub struct CrashArgs {
-    /// How to print.
-    #[command(flatten)]
-    pub common: Common,
-    /// What to do.
-    #[command(subcommand)]
-    pub verb: CrashVerb,
-}
-
-/// What `beach-crash` can do.
-#[derive(Clone, Debug, Subcommand)]
-pub enum CrashVerb {
-    /// Write, kill with SIGKILL, reopen, compare; exit 7 if something is lost, torn or invented
-    #[command(before_help = EXAMPLES)]
-    Run(RunArgs),
-    /// The process that is killed
-    #[command(hide = true)]
-    Worker(WorkerArgs),
-}
 
 /// `run`.
 #[derive(Clone, Debug, clap::Args)]
@@ -81,22 +44,14 @@ pub struct WorkerArgs {
     pub seed: u64,
 }
 
-/// Runs `beach-crash` with these words, the program's name first.
-pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    dump::run(
-        words,
-        |args: &CrashArgs| &args.common,
-        |args, out| match &args.verb {
-            CrashVerb::Run(wanted) => kill_and_verify(wanted, out),
-            CrashVerb::Worker(wanted) => {
-                crash::work(&wanted.dir, wanted.seed, &mut io::stdout().lock())?;
-                Ok(Status::Done)
-            }
-        },
-    )
+/// The process that is killed.
+pub(super) fn work(wanted: &WorkerArgs) -> Outcome {
+    crash::work(&wanted.dir, wanted.seed, &mut io::stdout().lock())?;
+    Ok(Status::Done)
 }
 
-fn kill_and_verify(wanted: &RunArgs, out: &mut Out) -> Outcome {
+/// Runs the cycles and prints what came of them.
+pub(super) fn kill_and_verify(wanted: &RunArgs, out: &mut Out) -> Outcome {
     let runtime = ThreadRuntime::default();
     let seed = wanted.seed.unwrap_or_else(|| runtime.random_u64() >> 16);
     let cycles = wanted.cycles.or(wanted.duration.is_none().then_some(CYCLES));
@@ -166,7 +121,6 @@ fn print_report(out: &mut Out, seed: u64, report: &Report, is_violated: bool) ->
     let violations = u64::from(is_violated);
     let Report { cycles, kills, batches, kills_while_opening, kills_in_flight } = *report;
     if !out.is_json() {
-        let plural = |count, word| super::dump::plural(count, word);
         return out.line(format!(
             "{}, {} ({kills_while_opening} while opening, {kills_in_flight} with a batch in \
              flight), {batches} batches, {}, seed {seed}",
