@@ -38,7 +38,7 @@ pub struct Crash {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation {
     /// The crashes: of the history, of the opening behind it, and so on. None: the history itself
-    /// went wrong.
+    /// went wrong, or it is not known where.
     pub crashes: Vec<Crash>,
     /// What was expected and found.
     pub broken: Broken,
@@ -113,8 +113,9 @@ pub fn crash_everywhere(
     };
     let found = Arc::clone(&watch.found);
     let played = play(&mut player, setup, from, &watch);
-    player.vfs.clear_observer();
+    let disk = player.vfs.clone();
     let finished = played.and_then(|()| player.finish());
+    disk.clear_observer();
     let mut found = found.lock();
     if let Some(violation) = found.violation.take() {
         return Err(violation);
@@ -144,14 +145,14 @@ fn play(player: &mut Player<'_>, setup: &Setup, from: usize, watch: &Watch) -> R
     Ok(())
 }
 
-/// Checks the one image that these crashes of this history make.
+/// Checks the one image that these crashes of this history make; without any, all there are.
 ///
 /// # Errors
 /// The promise that is broken.
 pub fn crash_once(setup: &Setup, crashes: &[Crash]) -> Result<(), Box<Violation>> {
     let known = Arc::new(Known::default());
     let Some((first, again)) = crashes.split_first() else {
-        return crash_everywhere(setup, usize::MAX, &known).map(drop);
+        return crash_everywhere(setup, 0, &known).map(drop);
     };
     let mut player = Player::new(setup);
     let caught: Arc<Mutex<Option<(SimVfs, Oracle)>>> = Arc::default();

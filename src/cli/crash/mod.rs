@@ -1,5 +1,8 @@
 //! `beach-crash`: the command line of the crash tester.
 
+mod artifacts;
+mod parallel;
+mod power;
 mod run;
 
 use std::ffi::OsString;
@@ -10,6 +13,8 @@ use clap::{Parser, Subcommand};
 use super::args::{self, Common};
 use super::dump;
 
+pub use artifacts::{ArtifactArgs, ListArgs};
+pub use power::{CampaignArgs, PowerArgs, Profile};
 pub use run::{RunArgs, WorkerArgs};
 
 const EXAMPLES: &str = "\
@@ -17,6 +22,35 @@ Examples:
   beach-crash run --dir scratch
   beach-crash run --dir scratch --cycles 1000 --seed 42
   beach-crash run --dir scratch --duration 60 --json";
+
+const POWER: &str = "\
+Examples:
+  beach-crash power
+  beach-crash power --profile full
+  beach-crash power --length 0 --cycles 500 --seed 1000 --json";
+
+const FAULTS: &str = "\
+Examples:
+  beach-crash faults
+  beach-crash faults --cycles 20 --seed 7";
+
+const VARIANTS: &str = "\
+Examples:
+  beach-crash variants
+  beach-crash variants --cycles 1000 --json";
+
+const REPLAY: &str = "\
+Examples:
+  beach-crash replay beach-crash-power-1f2e3d4c.json";
+
+const MINIMIZE: &str = "\
+Examples:
+  beach-crash minimize beach-crash-power-1f2e3d4c.json";
+
+const LIST: &str = "\
+Examples:
+  beach-crash list
+  beach-crash list artifacts --json";
 
 /// Kill a writing process at random moments and check that no promise was broken.
 #[derive(Clone, Debug, Parser)]
@@ -41,6 +75,25 @@ pub enum CrashVerb {
     /// Write, kill with SIGKILL, reopen, compare; exit 7 if something is lost, torn or invented
     #[command(before_help = EXAMPLES)]
     Run(RunArgs),
+    /// Lose power on a simulated disk at every operation, in every legal way; exit 7 if a promise
+    /// breaks
+    #[command(before_help = POWER)]
+    Power(PowerArgs),
+    /// Fail every call to a simulated file system, once and for ever; exit 7 for a wrong answer
+    #[command(before_help = FAULTS)]
+    Faults(CampaignArgs),
+    /// Play one history under many options: the answers must be the same
+    #[command(before_help = VARIANTS)]
+    Variants(CampaignArgs),
+    /// Do a failure again; exit 7 if it still fails
+    #[command(before_help = REPLAY)]
+    Replay(ArtifactArgs),
+    /// Find the fewest operations that still fail, and print a test
+    #[command(before_help = MINIMIZE)]
+    Minimize(ArtifactArgs),
+    /// Explain the failures that were written down
+    #[command(before_help = LIST)]
+    List(ListArgs),
     /// The process that is killed
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -53,6 +106,12 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         |args: &CrashArgs| &args.common,
         |args, out| match &args.verb {
             CrashVerb::Run(wanted) => run::kill_and_verify(wanted, out),
+            CrashVerb::Power(wanted) => power::power(wanted, out),
+            CrashVerb::Faults(wanted) => power::faults(wanted, out),
+            CrashVerb::Variants(wanted) => power::variants(wanted, out),
+            CrashVerb::Replay(wanted) => artifacts::replay(wanted, out),
+            CrashVerb::Minimize(wanted) => artifacts::minimize(wanted, out),
+            CrashVerb::List(wanted) => artifacts::list(wanted, out),
             CrashVerb::Worker(wanted) => run::work(wanted),
         },
     )
