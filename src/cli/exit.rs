@@ -103,6 +103,8 @@ pub enum Failure {
     Stream(String, io::Error),
     /// An input that is damaged: a dump whose count or checksum does not match.
     Damaged(String),
+    /// A campaign of the crash tester that did not meet what it is about.
+    Vacuous(String),
     /// The reader of standard output went away.
     ClosedPipe,
     /// A signal asked a command to stop that does so in order; its number.
@@ -142,6 +144,7 @@ impl Failure {
             Failure::Usage(_) => Status::Usage,
             Failure::Stream(..) => Status::Trouble,
             Failure::Damaged(_) => Status::Damage,
+            Failure::Vacuous(_) => Status::Violated,
             Failure::ClosedPipe | Failure::Signal(_) => Status::Done,
             Failure::During(story) => cause(story).map_or(Status::Trouble, Failure::status),
         }
@@ -177,7 +180,9 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Failure::Engine(error) => write!(f, "{error}")?,
-            Failure::Usage(text) | Failure::Damaged(text) => f.write_str(text)?,
+            Failure::Usage(text) | Failure::Damaged(text) | Failure::Vacuous(text) => {
+                f.write_str(text)?;
+            }
             Failure::Stream(text, error) => write!(f, "{text}: {}", plain(error))?,
             Failure::ClosedPipe => f.write_str("the output was closed")?,
             Failure::Signal(signal) => write!(f, "stopped by signal {signal}")?,

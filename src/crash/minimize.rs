@@ -20,11 +20,43 @@ pub struct Minimized {
     pub tried: u64,
 }
 
+/// The failure of a setup, if it has one.
+pub type Fails<'f> = dyn FnMut(&Setup) -> Option<Artifact> + 'f;
+
 /// Shrinks a failure; `told` gets the number of steps left after each success.
 ///
 /// None if it does not fail at all (any more).
 pub fn minimize(artifact: &Artifact, told: &mut dyn FnMut(usize)) -> Option<Minimized> {
-    let mut shrinking = Shrinking { best: artifact.clone(), tried: 0 };
+    minimize_with(artifact, &mut |setup| fails(&artifact.cause, setup), told)
+}
+
+/// The failure of this setup, if it has one of the same kind.
+fn fails(cause: &Cause, setup: &Setup) -> Option<Artifact> {
+    let (cause, broken) = match cause {
+        Cause::Power(_) => {
+            let violation = power::crash_everywhere(setup, 0, &Arc::default()).err()?;
+            (Cause::Power(violation.crashes), violation.broken)
+        }
+        Cause::Fault(fault) => {
+            let place = (fault.op, fault.path_contains.as_str());
+            let violation = faults::sweep(setup, place, (fault.times, fault.error)).err()?;
+            (Cause::Fault(violation.fault), violation.broken)
+        }
+        Cause::Metamorphic(_) => {
+            let (variant, broken) = *metamorphic::compare(setup).err()?;
+            (Cause::Metamorphic(variant), broken)
+        }
+    };
+    Some(Artifact { setup: setup.clone(), cause, broken })
+}
+
+/// The same for any way to fail.
+pub fn minimize_with(
+    artifact: &Artifact,
+    fails: &mut Fails<'_>,
+    told: &mut dyn FnMut(usize),
+) -> Option<Minimized> {
+    let mut shrinking = Shrinking { best: artifact.clone(), tried: 0, fails };
     shrinking.best = shrinking.fails(&artifact.setup)?;
     loop {
         let before = shrinking.best.setup.clone();
@@ -32,37 +64,22 @@ pub fn minimize(artifact: &Artifact, told: &mut dyn FnMut(usize)) -> Option<Mini
         shrinking.contents();
         shrinking.shape();
         if shrinking.best.setup == before {
-            let Shrinking { best, tried } = shrinking;
+            let Shrinking { best, tried, .. } = shrinking;
             return Some(Minimized { artifact: best, tried });
         }
     }
 }
 
-struct Shrinking {
+struct Shrinking<'s, 'f> {
     best: Artifact,
     tried: u64,
+    fails: &'s mut Fails<'f>,
 }
 
-impl Shrinking {
-    /// The failure of this setup, if it has one of the same kind.
+impl Shrinking<'_, '_> {
     fn fails(&mut self, setup: &Setup) -> Option<Artifact> {
         self.tried += 1;
-        let (cause, broken) = match &self.best.cause {
-            Cause::Power(_) => {
-                let violation = power::crash_everywhere(setup, 0, &Arc::default()).err()?;
-                (Cause::Power(violation.crashes), violation.broken)
-            }
-            Cause::Fault(fault) => {
-                let place = (fault.op, fault.path_contains.as_str());
-                let violation = faults::sweep(setup, place, (fault.times, fault.error)).err()?;
-                (Cause::Fault(violation.fault), violation.broken)
-            }
-            Cause::Metamorphic(_) => {
-                let (variant, broken) = *metamorphic::compare(setup).err()?;
-                (Cause::Metamorphic(variant), broken)
-            }
-        };
-        Some(Artifact { setup: setup.clone(), cause, broken })
+        (self.fails)(setup)
     }
 
     /// Keeps this setup if it still fails.
@@ -139,5 +156,59 @@ impl Shrinking {
             let setup = Setup { shape: Shape::default(), ..self.best.setup.clone() };
             self.try_setup(setup);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crash::oracle::Broken;
+
+    fn artifact(setup: &Setup) -> Artifact {
+        let broken = Broken::new("this", "that");
+        Artifact { setup: setup.clone(), cause: Cause::Power(Vec::new()), broken }
+    }
+
+    /// The position of a put of this key.
+    fn put_of(setup: &Setup, key: &str) -> Option<usize> {
+        let is_put = |step: &Step| match step {
+            Step::Write { changes, .. } => {
+                changes.iter().any(|change| change.key == key && change.size.is_some())
+            }
+            _ => false,
+        };
+        setup.steps.iter().position(is_put)
+    }
+
+    /// A failure that needs three steps in order, hidden in a long history, comes down to those
+    /// three, with one small change in the batch.
+    #[test]
+    fn a_failure_becomes_as_small_as_it_can() {
+        let mut fails = |setup: &Setup| {
+            let put = put_of(setup, "k1")?;
+            let flush = setup.steps[put..].iter().position(|step| *step == Step::Flush)?;
+            let after = &setup.steps[put + flush..];
+            after.contains(&Step::Reopen).then(|| artifact(setup))
+        };
+        let mut seen = 0;
+        for seed in 0..200 {
+            let setup = Setup::seeded(seed);
+            let Some(small) = minimize_with(&artifact(&setup), &mut fails, &mut |_| {}) else {
+                continue;
+            };
+            seen += 1;
+            let steps = &small.artifact.setup.steps;
+            assert_eq!(steps[1..], [Step::Flush, Step::Reopen], "seed {seed}");
+            let Step::Write { changes, .. } = &steps[0] else { panic!("not a write") };
+            assert_eq!((changes.len(), changes[0].size), (1, Some(1)));
+            assert_eq!(small.artifact.setup.shape, Shape::default());
+        }
+        assert!(seen > 3, "{seen} of the histories fail so");
+    }
+
+    /// What does not fail cannot shrink; nor does a sound engine fail.
+    #[test]
+    fn nothing_becomes_of_what_does_not_fail() {
+        assert_eq!(minimize(&artifact(&Setup::exhaustive(2, 9, true)), &mut |_| {}), None);
     }
 }

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::history::Setup;
 use super::oracle::{Broken, Oracle, failing};
 use super::player::{DIR, Happened, Player, options};
+use crate::Error;
 use crate::runtime::inline::InlineRuntime;
 use crate::vfs::Vfs;
 use crate::vfs::sim::{CrashPlan, SimVfs};
@@ -65,6 +66,8 @@ pub struct Seen {
     pub lost_batches: u64,
     /// Images that hold a batch whose write had not returned yet.
     pub unknown_kept: u64,
+    /// Images in which a synced bit was flipped and that then were refused, unchanged.
+    pub refused: u64,
     /// What the histories themselves made happen.
     pub happened: Happened,
 }
@@ -81,6 +84,7 @@ impl Seen {
         self.torn_tails += other.torn_tails;
         self.lost_batches += other.lost_batches;
         self.unknown_kept += other.unknown_kept;
+        self.refused += other.refused;
         self.happened.join(&other.happened);
     }
 }
@@ -281,10 +285,10 @@ impl Watch {
         let before = is_deep.then(|| image.kill());
         check_image(&self.setup, image, oracle, floor, seen)
             .map_err(|broken| Box::new(Violation { crashes: crashes.to_vec(), broken }))?;
-        match before {
-            Some(before) => self.crash_opening(&before, oracle, crashes, seen),
-            None => Ok(()),
-        }
+        let Some(before) = before else { return Ok(()) };
+        refuse_damage(&self.setup, &before, key, seen)
+            .map_err(|broken| Box::new(Violation { crashes: crashes.to_vec(), broken }))?;
+        self.crash_opening(&before, oracle, crashes, seen)
     }
 
     /// Crashes the opening of an image at each of its operations.
@@ -312,6 +316,43 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// Flips a bit of `CURRENT` or of the head of the manifest, all of which was synced before it
+/// counted: the store must be refused, and left as it is.
+fn refuse_damage(setup: &Setup, before: &SimVfs, key: u64, seen: &mut Seen) -> Result<(), Broken> {
+    let current = Path::new(DIR).join("CURRENT");
+    let Ok(text) = before.read_file(&current) else { return Ok(()) };
+    let manifest =
+        Path::new(DIR).join(String::from_utf8_lossy(&text[..text.len().min(15)]).as_ref());
+    let damaged = before.kill();
+    let target = if key & 1 == 0 { current } else { manifest };
+    let place = key >> 8;
+    let flipped = damaged.corrupt(&target, |bytes| {
+        let count = bytes.len().min(64) as u64;
+        bytes[(place % count) as usize] ^= 1 << ((place >> 32) % 8);
+    });
+    failing("a flipped bit", flipped)?;
+    let content = |vfs: &SimVfs| {
+        let mut files = vfs.dump();
+        files.retain(|path, _| path.file_name().is_some_and(|name| name != "LOCK"));
+        files
+    };
+    let due = content(&damaged);
+    let runtime = InlineRuntime::new(CHECK_SEED);
+    match options(setup, damaged.clone(), &runtime).open(Path::new(DIR)) {
+        Err(Error::Corruption(_)) => {}
+        Err(other) => return Err(Broken::new("a refusal for corruption", other.to_string())),
+        Ok(_) => {
+            let found = format!("it opens with a flipped bit in {}", target.display());
+            return Err(Broken::new("a refusal for corruption", found));
+        }
+    }
+    if content(&damaged) != due {
+        return Err(Broken::new("a refused store as it was", "another"));
+    }
+    seen.refused += 1;
+    Ok(())
 }
 
 /// Opens an image, compares it, writes to it, and opens it again.
@@ -379,7 +420,7 @@ mod tests {
         println!("{short:?}\n{seen:?}");
         assert!(seen.states > 5_000 && seen.distinct < seen.states / 2, "{seen:?}");
         assert!(seen.torn_tails > 0 && seen.lost_batches > 0 && seen.unknown_kept > 0, "{seen:?}");
-        assert!(seen.recoveries_crashed > 100, "{seen:?}");
+        assert!(seen.recoveries_crashed > 100 && seen.refused > 20, "{seen:?}");
         assert!(seen.happened.flushes > 0 && seen.happened.compactions > 0, "{seen:?}");
     }
 

@@ -10,7 +10,7 @@ use crate::cli::dump::plural;
 use crate::cli::output::Object;
 use crate::cli::progress::{Progress, Unit};
 use crate::cli::signals::Orderly;
-use crate::cli::{Out, Outcome};
+use crate::cli::{Failure, Out, Outcome};
 use crate::crash::artifact::{Artifact, Cause};
 use crate::crash::faults::{self, Tally};
 use crate::crash::history::Setup;
@@ -145,7 +145,9 @@ pub(super) fn power(wanted: &PowerArgs, out: &mut Out) -> Outcome {
             plural(seen.kills, "kill"),
         ))?;
         out.line(format_args!(
-            "meanwhile {} flushes, {} compactions, {} manifest rollovers, {} checkpoints; {}",
+            "{} damaged stores refused; meanwhile {} flushes, {} compactions, {} manifest rollovers, \
+             {} checkpoints; {}",
+            seen.refused,
             happened.flushes,
             happened.compactions,
             happened.rollovers,
@@ -168,13 +170,43 @@ pub(super) fn power(wanted: &PowerArgs, out: &mut Out) -> Outcome {
             .number("torn_tails", seen.torn_tails)
             .number("lost_batches", seen.lost_batches)
             .number("unknown_kept", seen.unknown_kept)
+            .number("refused", seen.refused)
             .number("flushes", happened.flushes)
             .number("compactions", happened.compactions)
             .number("rollovers", happened.rollovers)
             .number("checkpoints", happened.checkpoints)
             .number("violations", violations),
     )?;
+    if ended.is_complete && seen.histories >= MANY {
+        not_vacuous(
+            out,
+            &[
+                ("flush", happened.flushes),
+                ("compaction", happened.compactions),
+                ("manifest rollover", happened.rollovers),
+                ("torn tail", seen.torn_tails),
+                ("refusal", seen.refused),
+                ("batch of unknown outcome", seen.unknown_kept),
+                ("lost buffered batch", seen.lost_batches),
+                ("crashed opening", seen.recoveries_crashed),
+            ],
+        )?;
+    }
     artifacts::conclude(&wanted.campaign.artifacts, ended.failure.map(|(_, found)| found), out)
+}
+
+/// So many histories must have met everything that a campaign is about.
+const MANY: u64 = 100;
+
+/// A campaign that did not meet what it is about proves nothing, and says so.
+fn not_vacuous(out: &mut Out, met: &[(&str, u64)]) -> Outcome<()> {
+    let missing: Vec<&str> =
+        met.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    out.finish()?;
+    Err(Failure::Vacuous(format!("the campaign met no {}", missing.join(", no "))))
 }
 
 /// Fails every call of many histories.
