@@ -11,8 +11,12 @@
 //!
 //! The next cycle goes on from that state.
 
+pub mod artifact;
 mod controller;
+pub mod faults;
 pub mod history;
+pub mod metamorphic;
+pub mod minimize;
 pub mod oracle;
 pub mod player;
 pub mod power;

@@ -59,6 +59,19 @@ impl Oracle {
         &self.batches[number]
     }
 
+    /// The last batch was refused: it is nowhere.
+    pub fn withdraw(&mut self) {
+        if self.batches.len() > self.acknowledged {
+            self.batches.pop();
+        }
+    }
+
+    /// Batches issued, acknowledged or not.
+    #[must_use]
+    pub fn issued(&self) -> usize {
+        self.batches.len()
+    }
+
     /// All batches issued so far are acknowledged, and durable if `durable`.
     pub fn acknowledge(&mut self, durable: bool) {
         self.acknowledged = self.batches.len();
@@ -72,10 +85,11 @@ impl Oracle {
         self.durable = self.acknowledged;
     }
 
-    /// Only the first `kept` batches are left; they are durable.
+    /// Only the first `kept` batches are left.
     pub fn settle(&mut self, kept: usize) {
         self.batches.truncate(kept);
-        (self.acknowledged, self.durable) = (kept, kept);
+        self.acknowledged = kept;
+        self.durable = self.durable.min(kept);
     }
 
     /// How many first batches a power loss must leave.
