@@ -17,6 +17,8 @@ mod ingest;
 mod inspect;
 #[cfg(feature = "cli")]
 mod kept;
+#[cfg(feature = "cli")]
+mod kills;
 mod model;
 mod orderings;
 mod schedules;

@@ -10,13 +10,14 @@ use clap::{Parser, Subcommand};
 use super::args::{self, Common};
 use super::dump;
 
-pub use run::{RunArgs, WorkerArgs};
+pub use run::{KillArgs, Profile, RunArgs, WorkerArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   beach-crash run --dir scratch
   beach-crash run --dir scratch --cycles 1000 --seed 42
-  beach-crash run --dir scratch --duration 60 --json";
+  beach-crash run --dir scratch --duration 60 --json
+  beach-crash bank --dir scratch --cycles 50";
 
 /// Kill a writing process at random moments and check that no promise was broken.
 #[derive(Clone, Debug, Parser)]
@@ -41,6 +42,9 @@ pub enum CrashVerb {
     /// Write, kill with SIGKILL, reopen, compare; exit 7 if something is lost, torn or invented
     #[command(before_help = EXAMPLES)]
     Run(RunArgs),
+    /// Transfer money between accounts, kill, reopen, add up; exit 7 if a cent is made or lost
+    #[command(before_help = EXAMPLES)]
+    Bank(KillArgs),
     /// The process that is killed
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -52,7 +56,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         words,
         |args: &CrashArgs| &args.common,
         |args, out| match &args.verb {
-            CrashVerb::Run(wanted) => run::kill_and_verify(wanted, out),
+            CrashVerb::Run(wanted) => run::run(wanted, out),
+            CrashVerb::Bank(wanted) => run::bank(wanted, out),
             CrashVerb::Worker(wanted) => run::work(wanted),
         },
     )
