@@ -175,7 +175,7 @@ impl Books {
     }
 
     /// Judges a store whose operations are known.
-    fn judge_content(&self, db: &Db) -> Judged<()> {
+    pub(super) fn judge_content(&self, db: &Db) -> Judged<()> {
         let last = db.stats().last_seqno.0;
         let (count, ingests) = self.known.seqnos();
         let is_unfounded = last == 0 && self.known.done() == [0; WRITERS as usize];

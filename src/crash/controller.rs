@@ -231,7 +231,7 @@ impl Run<'_> {
         let armed = self.config.failpoints && dice.below(3) > 0;
         let failpoint = armed.then(|| self.arm(&mut dice));
         let begins = |start: &str| failpoint.is_some_and(|(name, _)| name.starts_with(start));
-        let fresh = number > 1 && (dice.below(40) == 0 || begins("create"));
+        let fresh = number > 1 && (dice.below(20) == 0 || begins("create"));
         let orderly = dice.below(8) == 0 || begins("close");
         // Some die while they open the store, which is when recovery works.
         let early = !orderly && failpoint.is_none() && dice.below(5) == 0;
@@ -403,23 +403,34 @@ impl Look<'_> {
         Ok(Ok(Cycle { cycle, acknowledged, in_flight, replayed_bytes, reopen_us, failpoint: None }))
     }
 
-    /// What was recovered can be written, closed or let go, and opened again.
+    /// What was recovered is closed, or let go, and must be there when it is opened again; then it must
+    /// take a write and hold it.
     fn go_on(&self, number: u64, db: Db) -> Result<Result<(), Broken>, Error> {
-        let last = db.stats().last_seqno.0;
-        let again = || -> Result<u64> {
-            let written = if number.is_multiple_of(4) { db.put("~~", "again")?.0 } else { last };
-            match number % 8 < 4 {
+        let again = || -> Result<Result<(), Broken>> {
+            let last = db.stats().last_seqno.0;
+            match number.is_multiple_of(2) {
                 true => db.close()?,
                 false => drop(db),
             }
-            if number.is_multiple_of(4) {
-                return Ok(tiny_options().open(self.site.copy())?.stats().last_seqno.0 - written);
+            let db = tiny_options().open(self.site.copy())?;
+            if let Err(broken) = self.books.judge_content(&db)? {
+                let found = format!("the second time: {}", broken.found);
+                return Ok(Err(Broken { found, ..broken }));
             }
-            Ok(0)
+            let written = db.put("~~", "again")?.0;
+            db.close()?;
+            let db = tiny_options().open(self.site.copy())?;
+            let found = (db.stats().last_seqno.0, db.get("~~")?.is_some());
+            if (written, found) != (last + 1, (last + 1, true)) {
+                let expected = format!("a write at {} and nothing behind it", last + 1);
+                return Ok(Err(Broken::new(expected, format!("{written}, {found:?}"))));
+            }
+            db.close()?;
+            Ok(Ok(()))
         };
         match again() {
-            Ok(0) => {}
-            Ok(more) => return Ok(Err(Broken::new("the last write", format!("{more} more")))),
+            Ok(Ok(())) => {}
+            Ok(Err(broken)) => return Ok(Err(broken)),
             Err(error) => return Ok(Err(unreadable("writing and opening again", &error))),
         }
         let unsound = self.site.unsound(&self.site.copy())?;

@@ -207,22 +207,50 @@ impl Op {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Streams {
     seed: u64,
+    /// Of a hundred writes, those that are synced: after some kills there is much that nobody promised
+    /// to be durable, after others little.
+    synced: u64,
 }
 
 impl Streams {
     /// Those of the `epoch`th store of a run.
     #[must_use]
     pub fn new(seed: u64, epoch: u64) -> Streams {
-        Streams { seed: Dice::new(seed, epoch.wrapping_add(1 << 40)).roll() }
+        let mut dice = Dice::new(seed, epoch.wrapping_add(1 << 40));
+        Streams { synced: [0, 1, 22][dice.below(3) as usize], seed: dice.roll() }
     }
 
     /// The operation with this number, from 1.
     #[must_use]
     pub fn op(self, stream: u64, n: u64) -> Op {
         let mut dice = Dice::new(self.seed, stream << 48 | n);
-        let task =
-            if stream == KEEPER { Task::Keep(upkeep(&mut dice)) } else { write(&mut dice, stream) };
+        let task = if stream == KEEPER {
+            Task::Keep(upkeep(&mut dice))
+        } else {
+            self.write(&mut dice, stream)
+        };
         Op { stream, n, task }
+    }
+
+    fn write(self, dice: &mut Dice, stream: u64) -> Task {
+        // One writes single keys, one small batches, one large ones, and one goes past the log at times.
+        let count = match stream {
+            0 => 1,
+            1 => 1 + dice.below(8),
+            2 => 1 + dice.below(4),
+            _ => 1 + dice.below(30),
+        };
+        let mut changes: Vec<Change> = (0..count).map(|_| change(dice, stream)).collect();
+        let how = match dice.below(100) {
+            0..3 if stream == 2 => How::Ingest,
+            roll if (3..3 + self.synced).contains(&roll) => How::Sync,
+            _ => How::Buffered,
+        };
+        if how == How::Ingest {
+            changes.sort_by(|one, other| one.key.cmp(&other.key));
+            changes.dedup_by(|one, other| one.key == other.key);
+        }
+        Task::Write { how, changes, look: dice.below(40) == 0 }
     }
 }
 
@@ -240,27 +268,6 @@ pub(super) fn upkeep(dice: &mut Dice) -> Upkeep {
         4..7 => Upkeep::Checkpoint,
         _ => Upkeep::Nap(nap),
     }
-}
-
-fn write(dice: &mut Dice, stream: u64) -> Task {
-    // One writes single keys, one small batches, one large ones, and one goes past the log at times.
-    let count = match stream {
-        0 => 1,
-        1 => 1 + dice.below(8),
-        2 => 1 + dice.below(4),
-        _ => 1 + dice.below(30),
-    };
-    let mut changes: Vec<Change> = (0..count).map(|_| change(dice, stream)).collect();
-    let how = match dice.below(100) {
-        0..3 if stream == 2 => How::Ingest,
-        3..25 => How::Sync,
-        _ => How::Buffered,
-    };
-    if how == How::Ingest {
-        changes.sort_by(|one, other| one.key.cmp(&other.key));
-        changes.dedup_by(|one, other| one.key == other.key);
-    }
-    Task::Write { how, changes, look: dice.below(40) == 0 }
 }
 
 fn change(dice: &mut Dice, stream: u64) -> Change {
@@ -323,9 +330,10 @@ mod tests {
     /// Everything that the test is about occurs within some hundred operations.
     #[test]
     fn a_workload_has_everything_in_it() {
-        let streams = Streams::new(1, 0);
-        let all: Vec<Op> =
-            (0..=KEEPER).flat_map(|s| (1..500).map(move |n| streams.op(s, n))).collect();
+        let lives = (0..4).map(|epoch| Streams::new(1, epoch));
+        let all: Vec<Op> = lives
+            .flat_map(|life| (0..=KEEPER).flat_map(move |s| (1..200).map(move |n| life.op(s, n))))
+            .collect();
         let count = |what: &dyn Fn(&Task) -> bool| all.iter().filter(|op| what(&op.task)).count();
         for wanted in [How::Buffered, How::Sync, How::Ingest] {
             assert!(count(&|task| matches!(task, Task::Write { how, .. } if *how == wanted)) > 5);
