@@ -144,7 +144,7 @@ impl Failure {
             Failure::Usage(_) => Status::Usage,
             Failure::Stream(..) => Status::Trouble,
             Failure::Damaged(_) => Status::Damage,
-            Failure::Vacuous(_) => Status::Violated,
+            Failure::Vacuous(_) => Status::Undecided,
             Failure::ClosedPipe | Failure::Signal(_) => Status::Done,
             Failure::During(story) => cause(story).map_or(Status::Trouble, Failure::status),
         }
