@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::inspect::frames::{FileHeader, Hole};
 use crate::inspect::store::{self, Live};
 use crate::inspect::{Finding, InternalKey, utc};
+use crate::runtime::limits;
 use crate::types::ValueKind;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{Access, File, Vfs};
@@ -58,6 +59,7 @@ pub(super) fn run<A: Parser>(
     };
     let common = common(&args);
     let mut out = Out::standard(common.json, common.quiet, common.color);
+    limits::raise_open_files();
     let outcome = match signals::install() {
         Ok(()) => work(&args, &mut out),
         Err(error) => Err(Failure::Stream("could not install signal handlers".to_owned(), error)),
