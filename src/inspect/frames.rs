@@ -8,6 +8,8 @@
 //! bit explains it, or when it follows the end of a finished log. Everything else a crash may
 //! leave.
 
+mod layout;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -20,6 +22,8 @@ use crate::format::header::{FileKind, HEADER_SIZE, Header, HeaderError};
 use crate::record::{Item, Scanner};
 use crate::types::{FileId, SeqNo};
 use crate::vfs::File;
+
+pub use layout::{VisitRegion, layout, region_at};
 
 /// Bytes of a frame's header that its checksum covers.
 const CHECKED_SIZE: usize = FRAME_HEADER_SIZE - 4;
@@ -168,7 +172,7 @@ pub(super) fn walk<E: From<Error>>(
     let header = read_header(file, kind, expect)?;
     visit(Piece::Header(&header))?;
     let start = HEADER_SIZE as u64;
-    let end = header.size.min(expect.end.unwrap_or(u64::MAX));
+    let end = header.size.min(expect.end.unwrap_or(u64::MAX).max(start));
     match header.id {
         Some(id) => Walk::begin(file, kind, id, end, expect)?.run(start, visit)?,
         None if end > start => visit(Piece::Hole(unreadable(file, kind, start, end - start)))?,

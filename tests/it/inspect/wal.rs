@@ -1,1 +1,5 @@
-//! `beach-walDump`.
+//! `beach-walDump`, and what every byte of a log is.
+
+#![allow(clippy::disallowed_methods, reason = "these tests prepare files for the tools")]
+
+mod layout;
