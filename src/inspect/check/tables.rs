@@ -257,6 +257,11 @@ impl Seen {
 
     fn facts(self, table: &TableView, totals: &TableTotals) -> TableFacts {
         let meta = table.meta.as_ref();
+        let is_foreign = |meta: &TableMeta| self.footer.is_some_and(|(it, _)| it.id != meta.id);
+        if meta.is_some_and(is_foreign) {
+            // It has no place in the tree, so how it lies there means nothing.
+            return TableFacts::default();
+        }
         let found = self.first.zip(self.last).filter(|_| !self.is_partial);
         let said = meta.map(|meta| (meta.smallest.clone(), meta.largest.clone()));
         let seqnos = totals.seqnos.filter(|_| !self.is_partial);
