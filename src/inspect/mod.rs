@@ -9,6 +9,7 @@
 //! - What a crash may leave (a tail that nobody promised to be on stable storage) is shown and is
 //!   not damage; what no crash explains is.
 
+pub mod directory;
 pub mod finding;
 pub mod frames;
 pub mod manifest;
