@@ -17,9 +17,11 @@ mod merge;
 mod order;
 mod tables;
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Severity};
+use super::directory;
+use super::finding::{Code, Finding, Severity};
 use super::frames::Expect;
 use super::manifest::read_manifest;
 use super::view::View;
@@ -93,7 +95,7 @@ pub fn check<E: From<Error>>(
 ) -> Result<CheckReport, E> {
     let mut report = CheckReport::default();
     let (view, logs) = logs::settled(vfs, dir)?;
-    let mut check = Check { report: &mut report, visit };
+    let mut check = Check { report: &mut report, visit, told: BTreeSet::new() };
     for finding in &view.findings {
         check.found(finding.clone())?;
     }
@@ -113,11 +115,14 @@ pub fn check<E: From<Error>>(
 struct Check<'c, E> {
     report: &'c mut CheckReport,
     visit: &'c mut dyn FnMut(Finding) -> Result<(), E>,
+    /// What is wrong with which file, as far as it was told.
+    told: BTreeSet<(Code, PathBuf)>,
 }
 
 impl<E: From<Error>> Check<'_, E> {
     fn found(&mut self, finding: Finding) -> Result<(), E> {
         self.report.count(&finding);
+        self.told.insert((finding.code, finding.path.clone()));
         (self.visit)(finding)
     }
 
@@ -169,8 +174,7 @@ impl<E: From<Error>> Check<'_, E> {
             match read {
                 Ok(_) => {}
                 Err(Error::NotOurs { path, detail, .. }) => {
-                    let code = super::finding::Code::ManifestHeader;
-                    self.found(Finding::new(code, path, detail).at(0, 0))?;
+                    self.found(Finding::new(Code::ManifestHeader, path, detail).at(0, 0))?;
                 }
                 Err(error) => self.report.failed.push(error),
             }
@@ -178,8 +182,16 @@ impl<E: From<Error>> Check<'_, E> {
         Ok(())
     }
 
-    /// The manifest against the directory.
-    fn directory(&mut self, _vfs: &dyn Vfs, _view: &View) -> Result<(), E> {
-        Ok(())
+    /// The manifest against the directory: of files that it names only what was not told already.
+    fn directory(&mut self, vfs: &dyn Vfs, view: &View) -> Result<(), E> {
+        match directory::check_named(view) {
+            Ok(found) => found.into_iter().try_for_each(|finding| {
+                let is_told = self.told.contains(&(finding.code, finding.path.clone()));
+                if is_told { Ok(()) } else { self.found(finding) }
+            })?,
+            Err(error) => self.report.failed.push(error),
+        }
+        let unnamed = directory::check_unnamed(vfs, view)?;
+        unnamed.into_iter().try_for_each(|finding| self.found(finding))
     }
 }
