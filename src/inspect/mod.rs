@@ -10,6 +10,7 @@
 //!   not damage; what no crash explains is.
 
 pub mod check;
+pub mod coverage;
 pub mod directory;
 pub mod finding;
 pub mod frames;

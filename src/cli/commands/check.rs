@@ -5,19 +5,84 @@ use std::path::Path;
 
 use crate::cli::args::{Args, CheckArgs};
 use crate::cli::dump::plural;
-use crate::cli::output::{Object, size};
+use crate::cli::output::{Object, Table, size};
 use crate::cli::progress::{Progress, Unit};
 use crate::cli::{Out, Outcome, Status, finding};
+use crate::inspect::FileType;
 use crate::inspect::check::{CheckOptions, CheckReport, check as inspect};
+use crate::inspect::coverage::{Bytes, coverage};
 use crate::vfs::os::OsVfs;
 
 /// Tables that are read at the same time, where there are processors for it.
 const THREADS_MAX: usize = 2;
 
-pub(super) fn check(args: &Args, _wanted: &CheckArgs, out: &mut Out) -> Outcome {
+pub(super) fn check(args: &Args, wanted: &CheckArgs, out: &mut Out) -> Outcome {
     let dir = args.store.dir()?;
-    let report = whole(args, dir, out)?;
-    end(&report, out)
+    let mut report = whole(args, dir, out)?;
+    let covered = match wanted.coverage {
+        true => Some(cover(args, dir, &mut report, out)?),
+        false => None,
+    };
+    end(&report, covered, out)
+}
+
+/// The bytes of each file by what they are for.
+fn cover(args: &Args, dir: &Path, report: &mut CheckReport, out: &mut Out) -> Outcome<Bytes> {
+    let mut table = Table::new(&[
+        "file",
+        "bytes",
+        "field",
+        "padding",
+        "preallocated",
+        "torn",
+        "other",
+        "unexplained",
+    ]);
+    let sum = coverage(&OsVfs, dir, &mut |file, findings| {
+        if out.is_json() {
+            let path = file.path.as_os_str().as_encoded_bytes();
+            let object = Object::new("coverage").bytes("path", path);
+            out.object(&with_bytes(object.text("kind", kind(file.kind)), &file.bytes))?;
+        }
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        table.row(row(name, &file.bytes));
+        report.damaged += findings.len() as u64;
+        findings
+            .iter()
+            .try_for_each(|found| finding::print(out, found, |bytes| args.common.encode(bytes)))
+    })?;
+    if !out.is_json() {
+        table.row(row("all".to_owned(), &sum));
+        out.table(&table)?;
+    }
+    Ok(sum)
+}
+
+fn kind(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Log => "log",
+        FileType::Manifest => "manifest",
+        FileType::Table => "table",
+        FileType::Current => "current",
+        FileType::Unknown => "other",
+    }
+}
+
+fn row(name: String, bytes: &Bytes) -> impl Iterator<Item = String> {
+    let Bytes { field, padding, preallocated, torn, other, unexplained } = *bytes;
+    let numbers = [bytes.total(), field, padding, preallocated, torn, other, unexplained];
+    std::iter::once(name).chain(numbers.map(|number| number.to_string()))
+}
+
+fn with_bytes(object: Object, bytes: &Bytes) -> Object {
+    object
+        .number("size", bytes.total())
+        .number("field", bytes.field)
+        .number("padding", bytes.padding)
+        .number("preallocated", bytes.preallocated)
+        .number("torn", bytes.torn)
+        .number("other", bytes.other)
+        .number("unexplained", bytes.unexplained)
 }
 
 fn whole(args: &Args, dir: &Path, out: &mut Out) -> Outcome<CheckReport> {
@@ -36,7 +101,7 @@ fn whole(args: &Args, dir: &Path, out: &mut Out) -> Outcome<CheckReport> {
 }
 
 /// The last line, and what the whole comes to.
-fn end(report: &CheckReport, out: &mut Out) -> Outcome {
+fn end(report: &CheckReport, covered: Option<Bytes>, out: &mut Out) -> Outcome {
     let mut status = if report.damaged > 0 { Status::Damage } else { Status::Done };
     for error in &report.failed {
         out.finish()?;
@@ -48,7 +113,11 @@ fn end(report: &CheckReport, out: &mut Out) -> Outcome {
     }
     // Without the files that could not be read the output is not complete.
     if report.failed.is_empty() {
-        out.summary(summary(report))?;
+        let summary = summary(report);
+        out.summary(match &covered {
+            Some(bytes) => with_bytes(summary, bytes),
+            None => summary,
+        })?;
     }
     Ok(status)
 }

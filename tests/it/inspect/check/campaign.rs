@@ -68,14 +68,13 @@ fn bits(path: &Path, size: usize, sound: &Shown, offset: usize) -> Vec<u8> {
 }
 
 /// What a flip of this byte may take from the dump of its file.
-fn at_most_lost(path: &Path, sound: &Shown, offset: usize) -> u64 {
+fn at_most_lost(sound: &Shown, offset: usize) -> u64 {
     let at = offset as u64;
     let of = |(start, size, count): &(u64, u64, u64)| {
         (*start..start + size).contains(&at).then_some(*count)
     };
     let in_data = sound.places.iter().find_map(of);
-    // Behind the data blocks of a table lie those without which they may not be found.
-    in_data.unwrap_or(if is_table(path) { sound.count } else { 0 })
+    in_data.unwrap_or(0)
 }
 
 /// One flipped bit after the other: each is damage, told of this file and no other, at the frame,
@@ -116,7 +115,7 @@ fn every_flipped_bit_is_found_where_it_is() {
                 );
                 if !is_current {
                     let left = shown(&vfs, path).count;
-                    let lost = at_most_lost(path, &sound, offset);
+                    let lost = at_most_lost(&sound, offset);
                     assert!(left + lost >= sound.count, "{}: {left} shown", what());
                 }
                 flip(&vfs);
