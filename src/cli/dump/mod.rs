@@ -43,7 +43,7 @@ pub fn table(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `beach-manifest` with these words, the program's name first.
 pub fn manifest(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run(words, |args: &ManifestArgs| &args.common, manifest::dump)
+    run(words, |args: &ManifestArgs| &args.common, manifest::run)
 }
 
 /// Parses, runs, concludes.
