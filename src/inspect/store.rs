@@ -16,7 +16,7 @@ use crate::record;
 use crate::runtime::Runtime;
 use crate::runtime::threads::ThreadRuntime;
 use crate::table;
-use crate::types::{FileNumber, Level, StoreId};
+use crate::types::{FileNumber, Level, SeqNo, StoreId};
 use crate::vfs::{self, Access, File, Vfs};
 
 /// Looks that are taken until two agree.
@@ -257,6 +257,9 @@ impl Manifest {
 }
 
 fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
+    // The oldest log goes on behind what is in tables; where a younger one begins, it knows itself.
+    let oldest = state.logs.keys().next();
+    let first = SeqNo(state.last_seqno.0.saturating_add(1));
     let log = |(number, log): (&FileNumber, &LogState)| {
         let promise = state.log_synced.filter(|(log, _)| log == number);
         let expect = Expect {
@@ -264,6 +267,7 @@ fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
             size: log.meta.size,
             promised: promise.map_or(0, |(_, upto)| upto),
             end: log.end,
+            first_seqno: (oldest == Some(number)).then_some(first),
         };
         (dir.join(names::log(*number)), expect)
     };

@@ -21,6 +21,7 @@ use super::{Failure, Out, Outcome, Status, conclude, not_parsed, signals};
 use crate::cli::finding;
 use crate::error::{Error, Result};
 use crate::inspect::frames::{FileHeader, Hole};
+use crate::inspect::region::Region;
 use crate::inspect::store::{self, Live};
 use crate::inspect::{Finding, InternalKey, utc};
 use crate::runtime::limits;
@@ -44,7 +45,7 @@ pub fn table(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `beach-manifest` with these words, the program's name first.
 pub fn manifest(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run(words, |args: &ManifestArgs| &args.common, manifest::dump)
+    run(words, |args: &ManifestArgs| &args.common, manifest::run)
 }
 
 /// Parses, runs, concludes.
@@ -307,6 +308,16 @@ fn hole_object(hole: &Hole) -> Object {
         object = number.into_iter().fold(object, |object, number| object.number(name, number));
     }
     object
+}
+
+fn region_object(region: &Region) -> Object {
+    Object::new("region")
+        .number("offset", region.offset)
+        .number("size", region.size)
+        .text("purpose", &region.purpose.to_string())
+        .text("part", &region.part)
+        .text("name", &region.name)
+        .text("value", &region.value)
 }
 
 /// Adds what is wrong, where something is.
