@@ -12,12 +12,13 @@ mod wal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
 use super::args::Common;
 use super::output::Object;
-use super::{Failure, Out, Outcome, Status, conclude, not_parsed, signals};
+use super::{Failure, Out, Outcome, Status, conclude, not_parsed, retry, signals};
 use crate::cli::finding;
 use crate::error::{Error, Result};
 use crate::inspect::frames::{FileHeader, Hole};
@@ -68,11 +69,10 @@ pub(super) fn run<A: Parser>(
     conclude(outcome, &mut out).into()
 }
 
-/// A file to dump.
+/// A file to dump: all that a directory stands for are opened before the first is read, so that none
+/// can be removed meanwhile.
 struct Target<X> {
-    path: PathBuf,
-    /// The store's directory, if the file was found there and not named.
-    dir: Option<PathBuf>,
+    file: Result<Arc<dyn File>>,
     /// What the store says about it.
     extra: X,
 }
@@ -110,9 +110,8 @@ impl<'o> Dump<'o> {
                     continue;
                 }
             };
-            for Target { path, dir, extra } in targets {
-                let opened = open(&self.vfs, &path, dir.as_deref());
-                let dumped = match opened {
+            for Target { file, extra } in targets {
+                let dumped = match file {
                     Ok(file) => one(self, &*file, extra),
                     Err(error) => Err(error.into()),
                 };
@@ -132,16 +131,26 @@ impl<'o> Dump<'o> {
         pick: &impl Fn(Live) -> Vec<(PathBuf, X)>,
     ) -> Result<Vec<Target<X>>> {
         if !store::is_dir(&self.vfs, path) {
-            let extra = X::default();
-            return Ok(vec![Target { path: path.to_owned(), dir: None, extra }]);
+            let file = self.vfs.open(path, Access::Read);
+            return Ok(vec![Target { file, extra: X::default() }]);
         }
-        let live = store::live(&self.vfs, path)?;
-        for found in live.findings.iter().filter(|found| found.is_damage()) {
+        let (findings, targets) = retry::while_moved(|| {
+            let mut live = store::live(&self.vfs, path)?;
+            let findings = std::mem::take(&mut live.findings);
+            let mut targets = Vec::new();
+            for (file, extra) in pick(live) {
+                match open(&self.vfs, &file, path) {
+                    Err(moved @ Error::Moved { .. }) => return Err(moved),
+                    file => targets.push(Target { file, extra }),
+                }
+            }
+            Ok((findings, targets))
+        })?;
+        for found in findings.iter().filter(|found| found.is_damage()) {
             self.out.error(format!("{found}; taking the files by their names"));
             self.status = self.status.combine(finding::status(found));
         }
-        let target = |(file, extra)| Target { path: file, dir: Some(path.to_owned()), extra };
-        Ok(pick(live).into_iter().map(target).collect())
+        Ok(targets)
     }
 
     /// A file was read to its end.
@@ -254,12 +263,12 @@ impl<'o> Dump<'o> {
 
 /// Opens a file. One that a directory's manifest named and that is gone was removed by a writer
 /// meanwhile, or is missing.
-fn open(vfs: &dyn Vfs, path: &Path, dir: Option<&Path>) -> Result<std::sync::Arc<dyn File>> {
-    let error = match (vfs.open(path, Access::Read), dir) {
-        (Err(error), Some(_)) if error.is_not_found() => error,
-        (opened, _) => return opened,
-    };
-    let Some(Ok(live)) = dir.map(|dir| store::live(vfs, dir)) else { return Err(error) };
+fn open(vfs: &dyn Vfs, path: &Path, dir: &Path) -> Result<Arc<dyn File>> {
+    match vfs.open(path, Access::Read) {
+        Err(error) if error.is_not_found() => {}
+        opened => return opened,
+    }
+    let live = store::live(vfs, dir)?;
     let is_named = live.logs.iter().any(|(log, _)| log == path)
         || live.tables.iter().any(|(table, _)| table == path)
         || live.manifest.as_deref() == Some(path);
