@@ -1,6 +1,6 @@
 //! The fields of a table's parts, one behind the other, without a gap.
 
-use super::raw::{PartName, Raw};
+use super::raw::Raw;
 use crate::error::Error;
 use crate::format::block::{Block, Compression, Kind, TRAILER_SIZE};
 use crate::format::coding::Cursor;
@@ -38,20 +38,29 @@ const PROPERTIES: [&str; 22] = [
     "comparator",
 ];
 
-/// What is called with each region.
-pub(super) type Visit<'v, E> = dyn FnMut(Region) -> Result<(), E> + 'v;
+/// What is called with each region; and whether it is of a content that lies compressed in the file,
+/// so that its offset is one of the content.
+pub(super) type Visit<'v, E> = dyn FnMut(Region, bool) -> Result<(), E> + 'v;
 
 /// Hands out the fields of one part.
 pub(super) struct Fields<'v, 'w, E> {
     part: String,
     /// Where the next field begins.
     at: u64,
+    /// Whether compressed blocks are unpacked, and whether this is the content of one.
+    unpack: bool,
+    is_packed: bool,
     visit: &'v mut Visit<'w, E>,
 }
 
 impl<'v, 'w, E: From<Error>> Fields<'v, 'w, E> {
     pub(super) fn begin(part: String, at: u64, visit: &'v mut Visit<'w, E>) -> Self {
-        Fields { part, at, visit }
+        Fields { part, at, unpack: false, is_packed: false, visit }
+    }
+
+    /// The same, going into compressed blocks if that is asked for.
+    pub(super) fn unpacking(self, unpack: bool) -> Self {
+        Fields { unpack, ..self }
     }
 
     fn region(
@@ -65,7 +74,10 @@ impl<'v, 'w, E: From<Error>> Fields<'v, 'w, E> {
         self.at += size as u64;
         match size as u64 {
             0 => Ok(()),
-            size => (self.visit)(Region { offset, size, purpose, part, name, value }),
+            size => {
+                let region = Region { offset, size, purpose, part, name, value };
+                (self.visit)(region, self.is_packed)
+            }
         }
     }
 
@@ -98,11 +110,16 @@ impl<'v, 'w, E: From<Error>> Fields<'v, 'w, E> {
         };
         match compression {
             Compression::None => self.content(raw.kind, content)?,
-            Compression::Lz4 => self.field(
-                sealed.len() - TRAILER_SIZE,
-                "LZ4 bytes",
-                format!("{} bytes of content", content.len()),
-            )?,
+            Compression::Lz4 => {
+                let size = format!("{} bytes of content", content.len());
+                self.field(sealed.len() - TRAILER_SIZE, "LZ4 bytes", size)?;
+                if self.unpack {
+                    let behind = std::mem::replace(&mut self.at, 0);
+                    self.is_packed = true;
+                    self.content(raw.kind, content)?;
+                    (self.at, self.is_packed) = (behind, false);
+                }
+            }
         }
         self.trailer(&sealed[sealed.len() - TRAILER_SIZE..])
     }
@@ -227,19 +244,6 @@ impl<'v, 'w, E: From<Error>> Fields<'v, 'w, E> {
         self.field(4, "checksum", hex32(cursor.u32().unwrap_or_default()))?;
         self.field(8, "magic", shown(cursor.take(8).unwrap_or_default()))
     }
-}
-
-/// All regions of a block's content, offsets counted from its beginning.
-pub(super) fn content_regions(name: PartName, content: &[u8]) -> Vec<Region> {
-    let mut regions = Vec::new();
-    let Some(kind) = name.kind() else { return regions };
-    let mut push = |region| {
-        regions.push(region);
-        Ok::<(), Error>(())
-    };
-    // Pushing does not fail.
-    let _ = Fields::begin(name.to_string(), 0, &mut push).content(kind, content);
-    regions
 }
 
 /// What a field of the properties says.

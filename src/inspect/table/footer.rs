@@ -18,6 +18,9 @@ use crate::inspect::{FileType, identify, wrong_kind};
 use crate::types::FileId;
 use crate::vfs::File;
 
+/// So far from the end of a file a footer is looked for behind which something was appended.
+const APPENDED_MAX: u64 = 1 << 20;
+
 /// The file and its footer.
 #[derive(Clone, Debug)]
 pub struct FooterReport {
@@ -27,6 +30,8 @@ pub struct FooterReport {
     pub size: u64,
     /// Where the footer begins, or should.
     pub offset: u64,
+    /// Where the table ends: behind the footer, or what is there of it.
+    pub end: u64,
     /// The footer, as it is or as it must have been; none if that cannot be told.
     pub footer: Option<Footer>,
     /// What the blocks' checksums were mixed with: the footer's id or, without a footer, one that
@@ -48,8 +53,8 @@ pub(super) fn read(file: &dyn File) -> Result<FooterReport> {
     let mut bytes = [0; FOOTER_SIZE];
     let read = file.read_at(&mut bytes, offset)?;
     let bytes = &bytes[..read];
-    let mut report =
-        FooterReport { path, size, offset, footer: None, id: None, flipped: None, damage: None };
+    let (footer, id, flipped, damage) = (None, None, None, None);
+    let mut report = FooterReport { path, size, offset, end: size, footer, id, flipped, damage };
     let reason = match Footer::decode(bytes, offset) {
         Ok(footer) if footer.version > FORMAT_VERSION => {
             let what = format!("format version {}", footer.version);
@@ -89,6 +94,14 @@ fn recover(
         report.damage = damage(Code::FooterDamaged, reason, explain(place, bit));
         return Ok(report);
     }
+    if let Some((footer, found)) = followed(file, size)? {
+        let end = found + FOOTER_SIZE as u64;
+        (report.offset, report.end) = (found, end);
+        (report.footer, report.id) = (Some(footer), Some(footer.id));
+        let what = format!("there are {} bytes behind the footer", size - end);
+        report.damage = Some(Finding::new(Code::TableCut, file.path(), what).at(end, size - end));
+        return Ok(report);
+    }
     if let Some((footer, moved)) = misplaced(bytes) {
         report.id = Some(footer.id);
         let why = if moved > offset {
@@ -125,7 +138,7 @@ fn recover(
         }
         (Some(id), false) => {
             report.id = Some(id);
-            (report.offset, report.footer) = (size, None);
+            (report.offset, report.end, report.footer) = (size, size, None);
             let what = format!("there is no footer: the file ends at {size:#x} ({size} bytes)");
             let why = "it begins with a data block, so it is a table that lost its end".to_owned();
             report.damage = damage(Code::TableCut, what, why).map(|found| found.at(size, 0));
@@ -150,6 +163,21 @@ fn mended(bytes: &[u8], offset: u64, size: u64) -> Option<(Footer, usize, u8)> {
         let footer = footer.ok().filter(|footer| footer.version <= FORMAT_VERSION)?;
         footer.check_places(size).ok().map(|()| (footer, byte, bit))
     })
+}
+
+/// A footer that does not stand at the end, and where it begins: bytes were appended to the table.
+fn followed(file: &dyn File, size: u64) -> Result<Option<(Footer, u64)>> {
+    let start = size.saturating_sub(APPENDED_MAX);
+    let mut bytes = vec![0; (size - start) as usize];
+    let read = file.read_at(&mut bytes, start)?;
+    bytes.truncate(read);
+    Ok(bytes.windows(FOOTER_SIZE).enumerate().rev().find_map(|(at, window)| {
+        let offset = start + at as u64;
+        let is_footer = Footer::has_magic(window);
+        let footer = is_footer.then(|| Footer::decode(window, offset).ok()).flatten()?;
+        let fits = footer.check_places(offset + FOOTER_SIZE as u64).is_ok();
+        (fits && footer.version <= FORMAT_VERSION).then_some((footer, offset))
+    }))
 }
 
 /// A footer that is intact but for its place, and where it was written: where its index ends.

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use super::FooterReport;
-use super::fields::{Fields, Visit, content_regions};
+use super::fields::{Fields, Visit};
 use super::parts::Parts;
 use super::raw::{PartName, Raw};
 use super::walk::{self, Found};
@@ -27,83 +27,108 @@ pub fn layout<E: From<Error>>(
     file: &dyn File,
     visit: &mut dyn FnMut(Region) -> Result<(), E>,
 ) -> Result<(), E> {
+    run(file, false, &mut |region, _| visit(region))
+}
+
+/// [`layout`], and behind the bytes of each compressed block the fields of its content: they come with
+/// `true`, and offsets counted from the beginning of the content.
+///
+/// # Errors
+/// As [`layout`].
+pub fn tree<E: From<Error>>(
+    file: &dyn File,
+    visit: &mut dyn FnMut(Region, bool) -> Result<(), E>,
+) -> Result<(), E> {
+    run(file, true, visit)
+}
+
+fn run<E: From<Error>>(file: &dyn File, unpack: bool, visit: &mut Visit<'_, E>) -> Result<(), E> {
     let parts = Parts::read(file)?;
     let report = &parts.report;
     let Some(id) = report.id else {
-        Fields::begin("table".to_owned(), 0, visit)
-            .damaged(report.offset, "nothing is known of it")?;
+        let mut fields = Fields::begin("table".to_owned(), 0, visit);
+        fields.damaged(report.offset, "nothing is known of it")?;
         return footer(file, report, visit);
     };
+    let blocks = Blocks { file, id, unpack };
     match (parts.count(), report.footer) {
         (Some(count), Some(_)) => {
             for position in 0..count {
                 let Some(handle) = parts.handle(position) else { continue };
-                block(file, id, PartName::Data(position as u64), handle, visit)?;
+                blocks.one(PartName::Data(position as u64), handle, visit)?;
             }
         }
         (_, footer) => {
             let data_end = footer.map_or(report.offset, |footer| footer.filter.offset);
-            walked(file, id, data_end, footer.is_some(), visit)?;
+            blocks.walked(data_end, footer.is_some(), visit)?;
         }
     }
     if let Some(found) = report.footer {
-        block(file, id, PartName::Filter, found.filter, visit)?;
-        block(file, id, PartName::Properties, found.properties, visit)?;
-        block(file, id, PartName::Index, found.index, visit)?;
+        blocks.one(PartName::Filter, found.filter, visit)?;
+        blocks.one(PartName::Properties, found.properties, visit)?;
+        blocks.one(PartName::Index, found.index, visit)?;
     }
     footer(file, report, visit)
 }
 
-/// Blocks found by their trailers.
-fn walked<E: From<Error>>(
-    file: &dyn File,
+/// The blocks of a file, each as regions.
+struct Blocks<'f> {
+    file: &'f dyn File,
     id: FileId,
-    end: u64,
-    data_only: bool,
-    visit: &mut Visit<'_, E>,
-) -> Result<(), E> {
-    let (mut position, mut stopped) = (0, None);
-    walk::walk(file, id, 0, end, &mut |found| {
-        let done = match found {
-            Found::Block(Kind::Data, handle) => {
-                position += 1;
-                block(file, id, PartName::Data(position - 1), handle, visit)
-            }
-            Found::Block(kind, handle) if !data_only => {
-                let name = match kind {
-                    Kind::Filter => PartName::Filter,
-                    Kind::Properties => PartName::Properties,
-                    Kind::Index | Kind::Data => PartName::Index,
-                };
-                block(file, id, name, handle, visit)
-            }
-            Found::Block(_, handle) | Found::Gap(handle) => {
-                let reason = "no intact block is here";
-                let mut fields = Fields::begin("data blocks".to_owned(), handle.offset, visit);
-                fields.damaged(u64::from(handle.size), reason)
-            }
-        };
-        Ok(match done {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(error) => {
-                stopped = Some(error);
-                ControlFlow::Break(())
-            }
-        })
-    })?;
-    stopped.map_or(Ok(()), Err)
+    unpack: bool,
 }
 
-fn block<E: From<Error>>(
-    file: &dyn File,
-    id: FileId,
-    name: PartName,
-    handle: Handle,
-    visit: &mut Visit<'_, E>,
-) -> Result<(), E> {
-    let Some(kind) = name.kind() else { return Ok(()) };
-    let raw = Raw::read(file, id, kind, handle)?;
-    Fields::begin(name.to_string(), handle.offset, visit).block(&raw, id)
+impl Blocks<'_> {
+    fn one<E: From<Error>>(
+        &self,
+        name: PartName,
+        handle: Handle,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
+        let Some(kind) = name.kind() else { return Ok(()) };
+        let raw = Raw::read(self.file, self.id, kind, handle)?;
+        let fields = Fields::begin(name.to_string(), handle.offset, visit);
+        fields.unpacking(self.unpack).block(&raw, self.id)
+    }
+
+    /// Blocks found by their trailers.
+    fn walked<E: From<Error>>(
+        &self,
+        end: u64,
+        data_only: bool,
+        visit: &mut Visit<'_, E>,
+    ) -> Result<(), E> {
+        let (mut position, mut stopped) = (0, None);
+        walk::walk(self.file, self.id, 0, end, &mut |found| {
+            let done = match found {
+                Found::Block(Kind::Data, handle) => {
+                    position += 1;
+                    self.one(PartName::Data(position - 1), handle, visit)
+                }
+                Found::Block(kind, handle) if !data_only => {
+                    let name = match kind {
+                        Kind::Filter => PartName::Filter,
+                        Kind::Properties => PartName::Properties,
+                        Kind::Index | Kind::Data => PartName::Index,
+                    };
+                    self.one(name, handle, visit)
+                }
+                Found::Block(_, handle) | Found::Gap(handle) => {
+                    let reason = "no intact block is here";
+                    let mut fields = Fields::begin("data blocks".to_owned(), handle.offset, visit);
+                    fields.damaged(u64::from(handle.size), reason)
+                }
+            };
+            Ok(match done {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(error) => {
+                    stopped = Some(error);
+                    ControlFlow::Break(())
+                }
+            })
+        })?;
+        stopped.map_or(Ok(()), Err)
+    }
 }
 
 fn footer<E: From<Error>>(
@@ -113,17 +138,20 @@ fn footer<E: From<Error>>(
 ) -> Result<(), E> {
     let bytes = footer_bytes(file, report)?;
     let mut fields = Fields::begin("footer".to_owned(), report.offset, visit);
+    let behind = report.size.saturating_sub(report.end);
     match &report.damage {
-        Some(damage) if report.flipped.is_none() => {
+        Some(damage) if report.flipped.is_none() && behind == 0 => {
             fields.damaged(bytes.len() as u64, &damage.what)
         }
         _ => fields.footer(&bytes),
-    }
+    }?;
+    let mut fields = Fields::begin("behind the footer".to_owned(), report.end, visit);
+    fields.damaged(behind, "these bytes are not of the table")
 }
 
 /// The bytes of the footer, the flipped bit turned back.
 fn footer_bytes(file: &dyn File, report: &FooterReport) -> Result<Vec<u8>> {
-    let mut bytes = vec![0; report.size.saturating_sub(report.offset) as usize];
+    let mut bytes = vec![0; report.end.saturating_sub(report.offset) as usize];
     let read = file.read_at(&mut bytes, report.offset)?;
     bytes.truncate(read);
     if let Some((place, bit)) = report.flipped
@@ -174,9 +202,13 @@ pub(super) fn part_of(
         (_, place) => place,
     };
     let (Some(handle), Some(id)) = (place, report.id) else { return Ok(None) };
-    let mut regions = Vec::new();
-    let mut push = |region| {
-        regions.push(region);
+    let (mut regions, mut packed) = (Vec::new(), Vec::new());
+    let mut push = |region, is_packed| {
+        if is_packed {
+            packed.push(region)
+        } else {
+            regions.push(region)
+        }
         Ok::<(), Error>(())
     };
     let Some(kind) = name.kind() else {
@@ -199,14 +231,11 @@ pub(super) fn part_of(
         }));
     };
     let raw = Raw::read(file, id, kind, handle)?;
-    Fields::begin(name.to_string(), handle.offset, &mut push).block(&raw, id)?;
+    Fields::begin(name.to_string(), handle.offset, &mut push).unpacking(true).block(&raw, id)?;
     let is_packed = raw.compression(id) == Some(Compression::Lz4);
     let finding = parts.finding_of(name, &raw, file);
     let flipped = raw.flipped.map(|(byte, bit)| (handle.offset + byte as u64, bit));
-    let content = raw.content.filter(|_| is_packed).map(|content| {
-        let regions = content_regions(name, &content);
-        (content, regions)
-    });
+    let content = raw.content.filter(|_| is_packed).map(|content| (content, packed));
     Ok(Some(PartBytes { name, handle, bytes: raw.bytes, regions, content, finding, flipped }))
 }
 

@@ -6,9 +6,14 @@
 //! - Without a usable index the data blocks are found by their trailers; without a footer, too.
 //! - Memory holds the index, a filter of up to 16 MiB, a window of the file and one block.
 
+mod at;
+pub mod doctor;
 mod fields;
 mod footer;
+mod get;
+mod histogram;
 mod layout;
+mod lz4;
 mod mend;
 mod parts;
 mod raw;
@@ -24,8 +29,11 @@ use crate::format::table::{Handle, Properties};
 use crate::types::SeqNo;
 use crate::vfs::File;
 
+pub use at::{BytePlace, at};
 pub use footer::FooterReport;
-pub use layout::{PartBytes, layout, part};
+pub use get::{FilterAnswer, GetItem, GetTotals, get};
+pub use histogram::{Histogram, Sizes};
+pub use layout::{PartBytes, layout, part, tree};
 pub use raw::PartName;
 
 /// One part of a table.

@@ -146,7 +146,7 @@ impl Parts<'_> {
             PartName::Properties => footer.map(|footer| footer.properties),
             PartName::Index => footer.map(|footer| footer.index),
             PartName::Footer => {
-                let size = self.report.size.checked_sub(self.report.offset)?;
+                let size = self.report.end.checked_sub(self.report.offset)?;
                 let size = u32::try_from(size).ok().filter(|size| *size <= FOOTER_SIZE as u32)?;
                 (size > 0).then_some(Handle { offset: self.report.offset, size })
             }
