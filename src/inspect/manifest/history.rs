@@ -125,16 +125,16 @@ impl History {
     /// The history of the store in `dir`.
     ///
     /// # Errors
-    /// [`Error::NoStore`] when the directory has no file of a store, or no manifest;
-    /// [`Error::Io`].
+    /// [`Error::NoStore`] when the directory has no file of a store; [`Error::Io`].
     pub fn of_store(vfs: &dyn Vfs, dir: &Path) -> Result<History> {
         let live = store::live(vfs, dir)?;
         let Some(current) = live.manifest else {
-            let detail = "there is no manifest".to_owned();
-            return Err(Error::NoStore { path: dir.to_owned(), detail });
+            // Damage: only a missing CURRENT or manifest leaves a store without one.
+            return Ok(History { links: Vec::new(), findings: live.findings });
         };
-        let mut findings: Vec<Finding> =
-            live.findings.into_iter().filter(|found| found.path != current).collect();
+        // What is wrong inside the manifest is found again as it is read.
+        let elsewhere = |found: &Finding| found.path != current || found.offset.is_none();
+        let mut findings: Vec<Finding> = live.findings.into_iter().filter(elsewhere).collect();
         let mut links = Vec::new();
         for path in older(vfs, dir, &current)? {
             match vfs.open(&path, Access::Read) {

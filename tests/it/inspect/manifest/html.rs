@@ -21,7 +21,7 @@ fn self_test(browser: &Path, page: &Path, home: &Path) -> Value {
     let output = Command::new(browser)
         .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-sync"])
         .args(["--disable-background-networking", "--disable-component-update", "--disable-quic"])
-        .args(["--window-size=1280,800", "--timeout=60000", "--virtual-time-budget=20000"])
+        .args(["--window-size=1280,800"])
         .arg(format!("--user-data-dir={}", home.join("profile").display()))
         .args(["--dump-dom", &format!("file://{}#selftest", page.display())])
         .output()
