@@ -9,6 +9,9 @@
 //! - What a crash may leave (a tail that nobody promised to be on stable storage) is shown and is
 //!   not damage; what no crash explains is.
 
+pub mod diff;
+pub mod du;
+pub mod find;
 pub mod finding;
 pub mod frames;
 pub mod manifest;
@@ -16,6 +19,7 @@ pub mod region;
 pub mod store;
 pub mod table;
 mod utc;
+pub mod versions;
 pub mod view;
 pub mod wal;
 
