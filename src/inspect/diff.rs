@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::finding::Finding;
-use super::versions::{Range, Versions, Wanted};
+use super::versions::{Progress, Range, Versions, Wanted};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::types::ValueKind;
@@ -42,6 +42,8 @@ pub enum DiffItem<'a> {
     },
     /// A place that may hold more; what it holds counts as absent.
     Finding(&'a Finding),
+    /// A part of the tables has been read.
+    Progress(Progress),
 }
 
 /// What a comparison adds up to.
@@ -57,6 +59,8 @@ pub struct DiffTotals {
     pub equal: u64,
     /// Findings that are damage.
     pub damaged: u64,
+    /// Bytes of tables read on both sides.
+    pub read: Progress,
 }
 
 impl DiffTotals {
@@ -136,11 +140,14 @@ struct Latest {
     value: Vec<u8>,
     is_there: bool,
     has_begun: bool,
+    /// What was told of it.
+    read: Progress,
 }
 
 impl Latest {
     fn new(versions: Versions) -> Latest {
-        Latest { versions, key: Vec::new(), value: Vec::new(), is_there: false, has_begun: false }
+        let (is_there, has_begun, read) = (false, false, Progress::default());
+        Latest { versions, key: Vec::new(), value: Vec::new(), is_there, has_begun, read }
     }
 
     /// Moves to the next pair; tells what was found on the way.
@@ -153,6 +160,12 @@ impl Latest {
         for finding in self.versions.take_findings() {
             totals.damaged += u64::from(finding.is_damage());
             visit(DiffItem::Finding(&finding))?;
+        }
+        if let Some(progress) = self.versions.progress() {
+            totals.read.done += progress.done - self.read.done;
+            totals.read.total += progress.total - self.read.total;
+            self.read = progress;
+            visit(DiffItem::Progress(totals.read))?;
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::fmt;
 
 use super::finding::Finding;
-use super::versions::{Place, Version, Versions, Wanted};
+use super::versions::{Dead, Place, Progress, Version, Versions, Wanted};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::names::{self, FileName};
@@ -171,6 +171,8 @@ pub enum DuItem<'a> {
     Prefix(&'a PrefixSum),
     /// Something is wrong; its bytes count as damaged, or as what they were for.
     Finding(&'a Finding),
+    /// A part of the tables has been read.
+    Progress(Progress),
 }
 
 /// What [`du`] calls with each thing it has to report.
@@ -232,6 +234,9 @@ pub fn du<E: From<Error>>(
             count.du.damaged += u64::from(finding.is_damage());
             visit(DuItem::Finding(&finding))?;
         }
+        if let Some(progress) = versions.progress() {
+            visit(DuItem::Progress(progress))?;
+        }
         if !more {
             break;
         }
@@ -266,7 +271,7 @@ impl Count {
         if version.dead.is_some() {
             // What lies behind a settled end is counted with the log.
             let reason = if in_log { Reason::LogDead } else { Reason::Orphans };
-            if version.dead != Some(super::versions::Dead::BehindEnd) {
+            if version.dead != Some(Dead::BehindEnd) {
                 self.du.add(reason, version.bytes, 1);
             }
             return done;

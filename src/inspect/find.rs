@@ -9,7 +9,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Code, Finding};
-use super::versions::{Dead, Place, Range, TableSource, Version, Versions, Wanted};
+use super::versions::{Dead, Place, Progress, Range, TableSource, Version, Versions, Wanted};
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::filter;
@@ -33,6 +33,8 @@ pub enum FindItem<'a> {
     Version(&'a Version<'a>, Fate, Option<&'a Maker>),
     /// A place that may hold more, or something else that is wrong.
     Finding(&'a Finding),
+    /// A part of the tables has been read.
+    Progress(Progress),
 }
 
 /// What becomes of a version when its key is read.
@@ -152,6 +154,9 @@ pub fn find<E: From<Error>>(
         for finding in &found {
             search.totals.damaged += u64::from(finding.is_damage());
             visit(FindItem::Finding(finding))?;
+        }
+        if let Some(progress) = versions.progress() {
+            visit(FindItem::Progress(progress))?;
         }
         if !more {
             return Ok(search.totals);

@@ -34,7 +34,7 @@ use crate::inspect::frames::Expect;
 use crate::types::{SeqNo, ValueKind};
 use crate::vfs::{Access, File, Vfs};
 
-pub use kinds::{Dead, LogParts, Place, Range, TableParts, Version};
+pub use kinds::{Dead, LogParts, Place, Progress, Range, TableParts, Version};
 pub use table::TableSource;
 
 /// What is looked for.
@@ -62,8 +62,10 @@ pub struct Versions {
     /// Whether a manifest says what counts.
     is_ruled: bool,
     findings: Vec<Finding>,
-    /// What the tables read so far consist of beside versions.
+    /// What the tables that were read to their end consist of.
     parts: TableParts,
+    /// What was last told, and the bytes of all tables.
+    progress: Progress,
 }
 
 /// Where a source stands.
@@ -134,6 +136,8 @@ impl Versions {
     }
 
     fn new(wanted: Wanted, logs: Logs, runs: Vec<Run>, findings: Vec<Finding>) -> Versions {
+        let tables = runs.iter().flat_map(|run| &run.tables);
+        let total = tables.filter_map(|table| Some(table.meta.as_ref()?.size)).sum();
         Versions {
             range: wanted.range,
             logs,
@@ -144,7 +148,15 @@ impl Versions {
             is_ruled: true,
             findings,
             parts: TableParts::default(),
+            progress: Progress { done: 0, total },
         }
+    }
+
+    /// How far it has come, if that has changed since it was last asked for.
+    pub fn progress(&mut self) -> Option<Progress> {
+        let done = self.parts.bytes();
+        let changed = std::mem::replace(&mut self.progress.done, done) != done;
+        changed.then_some(self.progress)
     }
 
     /// The tables that may hold a key of the range, in no particular order; before the first
@@ -158,7 +170,7 @@ impl Versions {
         std::mem::take(&mut self.findings)
     }
 
-    /// What the tables read so far consist of beside versions.
+    /// What the tables that were read to their end consist of.
     #[must_use]
     pub fn table_parts(&self) -> TableParts {
         self.parts

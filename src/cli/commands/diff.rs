@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use super::inspection::Found;
+use super::inspection::{Found, Meter};
 use super::range;
 use crate::cli::args::{Args, DiffArgs};
 use crate::cli::output::Object;
@@ -21,7 +21,12 @@ pub(super) fn diff(args: &Args, wanted: &DiffArgs, out: &mut Out) -> Outcome {
     let a = retry::while_moved(|| side(&OsVfs, &wanted.a, &range))?;
     let b = retry::while_moved(|| side(&OsVfs, &wanted.b, &range))?;
     let mut found = Found::default();
+    let mut meter = Meter::new("diff", true, out);
     let totals = compare(a, b, &mut |item| match item {
+        DiffItem::Progress(progress) => {
+            meter.set(progress);
+            Ok(())
+        }
         DiffItem::Finding(finding) => found.tell(args, finding, out),
         item if wanted.as_ops => operations(&item, out),
         item if out.is_json() => object(&item).map_or(Ok(()), |object| out.object(&object)),
@@ -50,7 +55,7 @@ fn line(args: &Args, item: &DiffItem<'_>) -> Option<String> {
         DiffItem::Changed { key, old, new } => {
             format!("~ {}\t{} -> {}", encode(key), encode(old), encode(new))
         }
-        DiffItem::Finding(_) => return None,
+        DiffItem::Finding(_) | DiffItem::Progress(_) => return None,
     })
 }
 
@@ -65,7 +70,7 @@ fn object(item: &DiffItem<'_>) -> Option<Object> {
         DiffItem::Changed { key, old, new } => {
             Object::new("changed").bytes("key", key).bytes("old", old).bytes("new", new)
         }
-        DiffItem::Finding(_) => return None,
+        DiffItem::Finding(_) | DiffItem::Progress(_) => return None,
     })
 }
 
@@ -77,6 +82,6 @@ fn operations(item: &DiffItem<'_>, out: &mut Out) -> Outcome<()> {
             out.object(&operation("put", key).bytes("value", value))
         }
         DiffItem::Removed { key, .. } => out.object(&operation("del", key)),
-        DiffItem::Finding(_) => Ok(()),
+        DiffItem::Finding(_) | DiffItem::Progress(_) => Ok(()),
     }
 }

@@ -1,6 +1,6 @@
 //! `du`: what the bytes of a store are for.
 
-use super::inspection::{self, Found};
+use super::inspection::{self, Found, Meter};
 use crate::cli::args::{Args, DuArgs};
 use crate::cli::output::{Object, Table, size};
 use crate::cli::{Out, Outcome};
@@ -10,15 +10,21 @@ use crate::vfs::os::OsVfs;
 pub(super) fn du(args: &Args, wanted: &DuArgs, out: &mut Out) -> Outcome {
     let view = inspection::view(args.store.dir()?)?;
     let mut found = Found::default();
+    let mut meter = Meter::new("du", wanted.by_prefix.is_some(), out);
     let by_prefix = wanted.by_prefix;
     if by_prefix.is_some() && !out.is_json() {
         out.line("live\tbytes\tshadowed\tbytes\ttombstones\tbytes\tprefix")?;
     }
     let total = count(&OsVfs, &view, by_prefix, &mut |item| match item {
+        DuItem::Progress(progress) => {
+            meter.set(progress);
+            Ok(())
+        }
         DuItem::Finding(finding) => found.tell(args, finding, out),
         DuItem::Prefix(prefix) if out.is_json() => out.object(&prefix_object(prefix)),
         DuItem::Prefix(prefix) => out.line(prefix_line(args, prefix)),
     })?;
+    drop(meter);
     match (out.is_json(), by_prefix) {
         (true, _) => objects(&total, out)?,
         (false, None) => table(&total, out)?,

@@ -1,6 +1,6 @@
 //! `find`: every version of a key, and where it lies.
 
-use super::inspection::{self, Found};
+use super::inspection::{self, Found, Meter};
 use crate::cli::args::{Args, FindArgs};
 use crate::cli::dump::op_name;
 use crate::cli::output::Object;
@@ -19,7 +19,12 @@ pub(super) fn find(args: &Args, wanted: &FindArgs, out: &mut Out) -> Outcome {
     let view = inspection::view(args.store.dir()?)?;
     let sought = if wanted.prefix { Sought::Prefix(&key) } else { Sought::Key(&key) };
     let mut found = Found::default();
+    let mut meter = Meter::new("find", true, out);
     let totals = search(&OsVfs, &view, sought, &mut |item| match item {
+        FindItem::Progress(progress) => {
+            meter.set(progress);
+            Ok(())
+        }
         FindItem::Finding(finding) => found.tell(args, finding, out),
         FindItem::Version(version, fate, maker) if out.is_json() => {
             out.object(&object(version, fate, maker))

@@ -175,6 +175,8 @@ impl Place<'_> {
 /// What the bytes of tables are for that are no versions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableParts {
+    /// Data blocks that could be read, without what stands behind each.
+    pub blocks: u64,
     /// Index blocks.
     pub index: u64,
     /// Filter blocks.
@@ -185,6 +187,33 @@ pub struct TableParts {
     pub trailers: u64,
     /// Data blocks, or whole tables, that cannot be read.
     pub damaged: u64,
+}
+
+impl TableParts {
+    /// All of them.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let TableParts { blocks, index, filter, properties, trailers, damaged } = *self;
+        blocks + index + filter + properties + trailers + damaged
+    }
+
+    pub(super) fn add(&mut self, other: TableParts) {
+        self.blocks += other.blocks;
+        self.index += other.index;
+        self.filter += other.filter;
+        self.properties += other.properties;
+        self.trailers += other.trailers;
+        self.damaged += other.damaged;
+    }
+}
+
+/// How far a reading has come, in bytes of files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Read so far.
+    pub done: u64,
+    /// Of so many; fewer are read where only a range of keys is asked for.
+    pub total: u64,
 }
 
 /// What the bytes of logs are for.

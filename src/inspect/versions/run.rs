@@ -66,11 +66,7 @@ impl Run {
     /// Lets the table go; what it consists of is counted.
     fn close(&mut self, parts: &mut TableParts) {
         if let Some(walk) = self.walk.take() {
-            parts.index += walk.parts.index;
-            parts.filter += walk.parts.filter;
-            parts.properties += walk.parts.properties;
-            parts.trailers += walk.parts.trailers;
-            parts.damaged += walk.parts.damaged;
+            parts.add(walk.parts);
         }
     }
 }

@@ -184,7 +184,7 @@ impl TableWalk {
             filter: u64::from(places.filter.size),
             properties: u64::from(places.properties.size),
             trailers: FOOTER_SIZE as u64,
-            damaged: 0,
+            ..TableParts::default()
         };
         let mut walk = TableWalk {
             source,
@@ -256,8 +256,10 @@ impl TableWalk {
         };
         match read {
             Ok(block) => {
-                self.parts.trailers += TRAILER_SIZE as u64;
-                self.share = Share::of(&block, u64::from(handle.size) - TRAILER_SIZE as u64);
+                let stored = u64::from(handle.size).saturating_sub(TRAILER_SIZE as u64);
+                self.parts.blocks += stored;
+                self.parts.trailers += u64::from(handle.size) - stored;
+                self.share = Share::of(&block, stored);
                 self.entry = 0;
                 self.block = Some(block);
             }

@@ -131,7 +131,8 @@ fn a_line_tells_where_a_version_is() {
 /// A flipped bit in a data block: its keys may be there, which is told, and all others are found.
 #[test]
 fn a_damaged_block_is_told_and_the_rest_is_found() {
-    let beach = Beach::busy();
+    let history = History::of(0);
+    let beach = &history.beach;
     let table = beach.names(".sst").pop().expect("a table");
     let whole = beach.run(BEACH, &["--db", "sand", "--json", "find", "--prefix", ""]);
     beach.damage(&table, |bytes| bytes[20] ^= 4);
@@ -143,7 +144,7 @@ fn a_damaged_block_is_told_and_the_rest_is_found() {
     assert_eq!((&findings[0]["code"], &findings[0]["offset"]), (&"BT005".into(), &0.into()));
     let (first, last) = (bytes(&findings[0], "first"), bytes(&findings[0], "last"));
     let (found, all) = (ran.of_kind("found"), whole.of_kind("found"));
-    assert!(found.len() < all.len() && found.len() > all.len() / 2);
+    assert!(found.len() < all.len() && !found.is_empty());
     for version in all.iter().filter(|version| !places(&found).contains(&place(version))) {
         let key = bytes(version, "key");
         assert!(file_name(version) == table && first <= key && key <= last, "{version}");
