@@ -12,7 +12,10 @@
 
 pub mod check;
 pub mod coverage;
+pub mod diff;
 pub mod directory;
+pub mod du;
+pub mod find;
 pub mod finding;
 pub mod follow;
 pub mod frames;
@@ -22,6 +25,7 @@ pub mod salvage;
 pub mod store;
 pub mod table;
 mod utc;
+pub mod versions;
 pub mod view;
 pub mod wal;
 

@@ -346,7 +346,7 @@ fn verdict(found: &Finding) -> String {
 }
 
 /// The word for a kind of version in JSON, as in the operations that `beach apply` reads.
-fn op_name(kind: Option<ValueKind>) -> &'static str {
+pub(super) fn op_name(kind: Option<ValueKind>) -> &'static str {
     match kind {
         Some(ValueKind::Put) => "put",
         Some(ValueKind::Delete) => "del",
