@@ -139,7 +139,7 @@ impl<'o> Dump<'o> {
             let findings = std::mem::take(&mut live.findings);
             let mut targets = Vec::new();
             for (file, extra) in pick(live) {
-                match open(&self.vfs, &file, path) {
+                match open(&self.vfs, &file, Some(path)) {
                     Err(moved @ Error::Moved { .. }) => return Err(moved),
                     file => targets.push(Target { file, extra }),
                 }
@@ -263,11 +263,11 @@ impl<'o> Dump<'o> {
 
 /// Opens a file. One that a directory's manifest named and that is gone was removed by a writer
 /// meanwhile, or is missing.
-fn open(vfs: &dyn Vfs, path: &Path, dir: &Path) -> Result<Arc<dyn File>> {
-    match vfs.open(path, Access::Read) {
-        Err(error) if error.is_not_found() => {}
-        opened => return opened,
-    }
+fn open(vfs: &dyn Vfs, path: &Path, dir: Option<&Path>) -> Result<Arc<dyn File>> {
+    let dir = match (vfs.open(path, Access::Read), dir) {
+        (Err(error), Some(dir)) if error.is_not_found() => dir,
+        (opened, _) => return opened,
+    };
     let live = store::live(vfs, dir)?;
     let is_named = live.logs.iter().any(|(log, _)| log == path)
         || live.tables.iter().any(|(table, _)| table == path)

@@ -223,7 +223,7 @@ impl Logs {
             }
             LogItem::Frame(frame) => {
                 reading.is_ended = frame.kind == Kind::End;
-                if frame.damage.is_some() || matches!(frame.content, Content::Gap(_)) {
+                if frame.damage().is_some() || matches!(frame.content, Content::Gap(_)) {
                     reading.dead = reading.dead.or(Some(Dead::BehindDamage));
                 }
                 self.frame(frame, reading, floor);
@@ -281,7 +281,8 @@ impl Logs {
             let content = Content::Batch(payload, 0);
             let reading =
                 Reading { log, dead: Some(dead), id: None, is_ended: false, given_up: None };
-            let frame = LogFrame { offset, size, kind, synced_upto: 0, content, damage: None };
+            let (sides, finding) = ((None, None), None);
+            let frame = LogFrame { offset, size, kind, synced_upto: 0, content, sides, finding };
             self.frame(&frame, &reading, floor);
         }
         Ok(())
