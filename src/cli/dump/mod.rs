@@ -134,12 +134,17 @@ impl<'o> Dump<'o> {
             return Ok(vec![Target { path: path.to_owned(), dir: None, extra }]);
         }
         let live = store::live(&self.vfs, path)?;
-        for found in live.findings.iter().filter(|found| found.is_damage()) {
+        let findings: Vec<Finding> =
+            live.findings.iter().filter(|found| found.is_damage()).cloned().collect();
+        let picked = pick(live);
+        // A file that is dumped shows its own damage.
+        let is_shown = |found: &&Finding| picked.iter().any(|(file, _)| *file == found.path);
+        for found in findings.iter().filter(|found| !is_shown(found)) {
             self.out.error(format!("{found}; taking the files by their names"));
             self.status = self.status.combine(finding::status(found));
         }
         let target = |(file, extra)| Target { path: file, dir: Some(path.to_owned()), extra };
-        Ok(pick(live).into_iter().map(target).collect())
+        Ok(picked.into_iter().map(target).collect())
     }
 
     /// A file was read to its end.
