@@ -85,12 +85,14 @@ struct Dump<'o> {
     files: u64,
     /// A file was not.
     is_cut: bool,
+    /// Found in files that are not dumped, and not printed yet.
+    elsewhere: Vec<Finding>,
 }
 
 impl<'o> Dump<'o> {
     fn new(out: &'o mut Out, common: &'o Common) -> Dump<'o> {
-        let (status, files, is_cut) = (Status::Done, 0, false);
-        Dump { out, common, vfs: OsVfs, status, files, is_cut }
+        let (status, files, is_cut, elsewhere) = (Status::Done, 0, false, Vec::new());
+        Dump { out, common, vfs: OsVfs, status, files, is_cut, elsewhere }
     }
 
     /// Dumps each of the paths; `pick` chooses from the live files of a directory.
@@ -108,6 +110,9 @@ impl<'o> Dump<'o> {
                     continue;
                 }
             };
+            for found in std::mem::take(&mut self.elsewhere) {
+                self.finding(Some(&found))?;
+            }
             for Target { path, dir, extra } in targets {
                 let opened = open(&self.vfs, &path, dir.as_deref());
                 let dumped = match opened {
@@ -142,6 +147,7 @@ impl<'o> Dump<'o> {
         for found in findings.iter().filter(|found| !is_shown(found)) {
             self.out.error(format!("{found}; taking the files by their names"));
             self.status = self.status.combine(finding::status(found));
+            self.elsewhere.push(found.clone());
         }
         let target = |(file, extra)| Target { path: file, dir: Some(path.to_owned()), extra };
         Ok(picked.into_iter().map(target).collect())

@@ -22,6 +22,10 @@ const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// Bytes of a key by which it is placed: longer keys that begin alike share a place, and memory does
+/// not grow with the keys.
+const KEY_PLACED_MAX: usize = 1024;
+
 /// Characters of a key that the page shows.
 const KEY_SHOWN_MAX: usize = 96;
 
@@ -128,7 +132,7 @@ impl Film {
             let next = self.tables.len();
             let position = *self.positions.entry(table.number).or_insert(next);
             if position == next {
-                self.tables.push(table.clone());
+                self.tables.push(clipped(table));
             }
             flat.extend([usize::from(level.0), position]);
         }
@@ -174,6 +178,15 @@ impl Film {
             "end": {"tables": end.tables().count(), "bytes": bytes},
         })
     }
+}
+
+/// The table with keys that are not too long.
+fn clipped(table: &TableMeta) -> TableMeta {
+    let mut table = table.clone();
+    for key in [&mut table.smallest.user, &mut table.largest.user] {
+        key.truncate(KEY_PLACED_MAX);
+    }
+    table
 }
 
 /// What an edit says about logs.
