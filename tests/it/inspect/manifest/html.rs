@@ -80,6 +80,12 @@ fn any_key_fits_into_the_page() {
     assert!(text.contains("\\\\xff\\\\x00\\\\xfe"));
     let twice = beach.run(MANIFEST, &["html", "sand"]);
     assert_eq!(twice.out, text, "standard output has the same page");
+    let again = beach.run(MANIFEST, &["html", "sand", "-o", "sand.html"]);
+    assert_eq!(again.code, 0, "an earlier page is replaced: {}", again.err);
+    let current = fs::read(beach.path("CURRENT")).expect("CURRENT");
+    let refused = beach.run(MANIFEST, &["html", "sand", "-o", "sand/CURRENT"]);
+    assert_eq!(refused.code, 2, "no other file is: {}", refused.err);
+    assert_eq!(fs::read(beach.path("CURRENT")).expect("CURRENT"), current);
     if let Some(browser) = chromium() {
         let report = self_test(&browser, &page, beach.home());
         assert_eq!(report["ok"], true, "{report}");
