@@ -102,6 +102,13 @@ fn a_long_history_does_not_stall() {
     if let Some(keep) = env::var_os("BEACH_PAGE") {
         fs::copy(&page, keep).expect("a copy");
     }
+    for words in
+        [&["lsm", "sand"][..], &["summarize", "sand"], &["check", "sand"], &["file", "7", "sand"]]
+    {
+        let began = std::time::Instant::now();
+        assert!(beach.run(MANIFEST, words).code < 2);
+        println!("{}: {:?}", words[0], began.elapsed());
+    }
     println!("page: {} bytes", fs::metadata(&page).expect("the page").len());
     let browser = chromium().expect("chromium");
     let report = self_test(&browser, &page, beach.home());
