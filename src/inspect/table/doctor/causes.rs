@@ -88,7 +88,7 @@ pub(super) fn run(bytes: &[u8], base: u64) -> Option<(u64, u64, u8, u32)> {
         let filled = |unit: u64| {
             let first = if from == base { from } else { from.next_multiple_of(unit) };
             let last = if upto == end { upto } else { upto / unit * unit };
-            (last > first && last - first >= 64).then_some((first, last - first))
+            (last >= first + 64).then(|| (first, last - first))
         };
         // A run between borders of pages is likelier one of pages than one of their sectors.
         let found = match (filled(PAGE_SIZE), filled(SECTOR_SIZE)) {

@@ -20,7 +20,11 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn of(bytes: Vec<u8>) -> Memory {
-        Memory { path: PathBuf::from("t.sst"), bytes: Mutex::new(bytes) }
+        Memory::named("t.sst", bytes)
+    }
+
+    pub(super) fn named(path: &str, bytes: Vec<u8>) -> Memory {
+        Memory { path: PathBuf::from(path), bytes: Mutex::new(bytes) }
     }
 }
 
