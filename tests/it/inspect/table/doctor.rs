@@ -5,7 +5,7 @@ use std::path::Path;
 use beachdb::inspect::table::doctor::{Cause, Diagnosis, changes, doctor, write_fixed};
 use beachdb::inspect::{Code, Compression};
 use beachdb::vfs::sim::SimVfs;
-use beachdb::vfs::{Access, File, Vfs};
+use beachdb::vfs::{Access, Vfs};
 
 use super::made::{Memory, Part, read, small, table};
 

@@ -90,8 +90,7 @@ pub(super) fn table(
         writer.add(&user, trailer, &value.unwrap_or_default()).expect("an entry");
     }
     writer.finish().expect("a table");
-    let bytes = file.bytes.lock().expect("a lock").clone();
-    bytes
+    file.bytes.lock().expect("a lock").clone()
 }
 
 /// Two dozen entries in several blocks: two versions of a key, tombstones, bytes that are no text,
