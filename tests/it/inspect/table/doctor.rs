@@ -103,6 +103,50 @@ fn a_cut_table_is_told_and_shown_as_far_as_it_goes() {
     }
 }
 
+/// Without an index, and with a block damaged beyond mending: the blocks behind it are found again,
+/// and nothing is made up.
+#[test]
+fn blocks_behind_a_damaged_one_are_found_without_an_index() {
+    for bytes in [small(Compression::Lz4), small(Compression::None), large(9, 0)] {
+        let sound = read(&bytes).expect("a reading");
+        let index = part(&bytes, "index");
+        for name in ["data block 0", "data block 3"] {
+            let lost = part(&bytes, name);
+            let mut damaged = bytes.clone();
+            damaged[index.offset as usize..index.end as usize - 3].fill(0xff);
+            damaged[lost.offset as usize + 10] ^= 0x5a;
+            damaged[lost.offset as usize + 20] ^= 0x5a;
+            let seen = read(&damaged).expect("a reading");
+            let kept = sound.entries.iter().filter(|entry| entry.0 != lost.offset);
+            assert!(kept.eq(seen.entries.iter()), "{name}: {:?}", seen.findings);
+            let found: Vec<_> =
+                seen.findings.iter().map(|found| (found.code, found.offset)).collect();
+            let expected =
+                [(Code::IndexDamaged, Some(index.offset)), (Code::BlockDamaged, Some(lost.offset))];
+            assert_eq!(found, expected, "{name}");
+            assert!(changes(&examined(&damaged)).is_empty(), "{name}");
+        }
+    }
+}
+
+/// A filter whose header is lost and that was made with another number of probes than is usual: what
+/// could be made does not have the stored checksum, so it is no cure.
+#[test]
+fn a_cure_that_nothing_proves_is_none() {
+    let bytes = large(9, 0);
+    let filter = part(&bytes, "filter");
+    let (start, end) = (filter.offset as usize, filter.end as usize);
+    let mut damaged = bytes.clone();
+    // Another key's bits, sealed: the checksum is that of a filter that these keys do not make.
+    damaged[start + 8] ^= 0x81;
+    let crc = crc32(&damaged[start..end - 4]) ^ 9 ^ filter.offset as u32;
+    damaged[end - 4..end].copy_from_slice(&crc.to_le_bytes());
+    damaged[start..start + 80].fill(0);
+    let diagnoses = examined(&damaged);
+    assert_eq!((diagnoses.len(), diagnoses[0].finding.code), (1, Code::FilterDamaged));
+    assert_eq!(diagnoses[0].cure, None);
+}
+
 /// Bytes behind the footer are told, nothing else is blamed, and the cure takes them away.
 #[test]
 fn bytes_behind_the_footer_are_cut_off() {
