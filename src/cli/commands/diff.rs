@@ -46,7 +46,7 @@ pub(super) fn diff(args: &Args, wanted: &DiffArgs, out: &mut Out) -> Outcome {
     Ok(found.status.combine(answer))
 }
 
-/// `+ key	value`, `- key	value`, `~ key	old -> new`.
+/// `+ key value`, `- key value`, `~ key old -> new`.
 fn line(args: &Args, item: &DiffItem<'_>) -> Option<String> {
     let encode = |bytes: &[u8]| args.common.encode(bytes);
     Some(match item {
