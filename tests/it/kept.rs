@@ -46,7 +46,10 @@ fn make(name: &str) -> SimVfs {
     for round in 0..5u32 {
         for n in 0..40u32 {
             let mut batch = WriteBatch::new();
-            batch.put(format!("key{:03}", (n * 7 + round) % 90), format!("{round} of {n}").repeat(9));
+            batch.put(
+                format!("key{:03}", (n * 7 + round) % 90),
+                format!("{round} of {n}").repeat(9),
+            );
             batch.delete(format!("key{:03}", (n * 11 + round) % 90));
             db.write(batch, Durability::Buffered).expect("write");
         }

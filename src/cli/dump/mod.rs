@@ -139,25 +139,26 @@ impl<'o> Dump<'o> {
             let file = self.vfs.open(path, Access::Read);
             return Ok(vec![Target { file, extra: X::default() }]);
         }
-        let (findings, targets, shown) = retry::while_moved(|| {
+        let (findings, shown, targets) = retry::while_moved(|| {
             let mut live = store::live(&self.vfs, path)?;
             let findings = std::mem::take(&mut live.findings);
-            let (mut targets, mut shown) = (Vec::new(), Vec::new());
+            let (mut shown, mut targets) = (Vec::new(), Vec::new());
             for (file, extra) in pick(live) {
+                shown.push(file.clone());
                 match open(&self.vfs, &file, Some(path)) {
                     Err(moved @ Error::Moved { .. }) => return Err(moved),
-                    opened => targets.push(Target { file: opened, extra }),
+                    file => targets.push(Target { file, extra }),
                 }
-                shown.push(file);
             }
-            Ok((findings, targets, shown))
+            Ok((findings, shown, targets))
         })?;
-        // A file that is dumped shows its own damage.
-        let is_told = |found: &&Finding| found.is_damage() && !shown.contains(&found.path);
-        for found in findings.iter().filter(is_told) {
-            self.out.error(format!("{found}; taking the files by their names"));
-            self.status = self.status.combine(finding::status(found));
-            self.elsewhere.push(found.clone());
+        for found in findings.into_iter().filter(Finding::is_damage) {
+            self.status = self.status.combine(finding::status(&found));
+            // A file that is dumped shows its own damage.
+            if !shown.contains(&found.path) {
+                self.out.error(format!("{found}; taking the files by their names"));
+                self.elsewhere.push(found);
+            }
         }
         Ok(targets)
     }
