@@ -78,7 +78,7 @@ fn current(vfs: &dyn Vfs, dir: &Path) -> Result<Option<FileNumber>> {
 }
 
 /// All logs and tables, and the newest manifest, by their names.
-fn by_name(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
+pub(super) fn by_name(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
     let mut live = Live::default();
     let mut numbered: Vec<(FileName, String)> =
         vfs.list(dir)?.into_iter().map(|name| (names::parse(&name), name)).collect();
@@ -164,7 +164,7 @@ impl Manifest {
     }
 }
 
-fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
+pub(super) fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
     // The oldest log goes on behind what is in tables; where a younger one begins, it knows itself.
     let oldest = state.logs.keys().next();
     let first = SeqNo(state.last_seqno.0.saturating_add(1));
@@ -197,7 +197,7 @@ fn tables(dir: &Path, state: &State) -> Vec<(PathBuf, Option<Level>)> {
 /// The largest promise about a manifest, the newest one's, in the marks of all logs of the store:
 /// also of those that the manifest does not name, for it may be an older copy. A log that cannot be
 /// read promises nothing; what is wrong with it is not this report's business.
-fn manifest_promise(
+pub(super) fn manifest_promise(
     vfs: &dyn Vfs,
     logs: &[(PathBuf, Expect)],
     store: StoreId,
