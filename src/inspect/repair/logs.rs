@@ -32,17 +32,16 @@ pub(super) struct LogSurvey {
     pub(super) losses: Vec<Loss>,
 }
 
+/// What is called with each operation, and with none behind each record.
+pub(super) type VisitOp<'v> = dyn FnMut(Option<(SeqNo, Op<'_>)>) -> Result<()> + 'v;
+
 impl LogPart {
     fn counts(&self, seqno: SeqNo, in_tables: SeqNo) -> bool {
         seqno > in_tables && self.upto.is_none_or(|upto| seqno < upto)
     }
 
     /// Calls `visit` with each operation that counts, record by record; then with none.
-    pub(super) fn ops(
-        &self,
-        in_tables: SeqNo,
-        visit: &mut dyn FnMut(Option<(SeqNo, Op<'_>)>) -> Result<()>,
-    ) -> Result<()> {
+    pub(super) fn ops(&self, in_tables: SeqNo, visit: &mut VisitOp<'_>) -> Result<()> {
         readable(read_log(&*self.file, &self.expect, &mut |item| {
             let LogItem::Frame(frame) = item else { return Ok(()) };
             if !matches!(frame.content, Content::Batch(..)) {
