@@ -3,6 +3,10 @@
 //! The state is that of the edits up to the first hole: what follows one may build on what is
 //! missing.
 
+pub mod history;
+pub mod story;
+pub mod summary;
+
 use super::finding::{Code, Finding};
 use super::frames::{self, Expect, FileHeader, Hole, HoleClass, Piece};
 use crate::error::{Error, Result};

@@ -10,6 +10,12 @@
 //! - What a crash may leave (a tail that nobody promised to be on stable storage) is shown and is
 //!   not damage; what no crash explains is.
 
+pub mod check;
+pub mod coverage;
+pub mod diff;
+pub mod directory;
+pub mod du;
+pub mod find;
 pub mod finding;
 pub mod follow;
 pub mod frames;
@@ -20,6 +26,7 @@ pub mod salvage;
 pub mod store;
 pub mod table;
 mod utc;
+pub mod versions;
 pub mod view;
 pub mod wal;
 

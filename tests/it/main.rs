@@ -15,6 +15,8 @@ mod history;
 mod ingest;
 #[cfg(feature = "cli")]
 mod inspect;
+#[cfg(feature = "cli")]
+mod kept;
 mod model;
 mod orderings;
 mod schedules;

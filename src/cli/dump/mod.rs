@@ -12,18 +12,20 @@ mod wal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
 use super::args::Common;
 use super::output::Object;
-use super::{Failure, Out, Outcome, Status, conclude, not_parsed, signals};
+use super::{Failure, Out, Outcome, Status, conclude, not_parsed, retry, signals};
 use crate::cli::finding;
 use crate::error::{Error, Result};
 use crate::inspect::frames::{FileHeader, Hole};
 use crate::inspect::region::Region;
 use crate::inspect::store::{self, Live};
 use crate::inspect::{Finding, InternalKey, utc};
+use crate::runtime::limits;
 use crate::types::ValueKind;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{Access, File, Vfs};
@@ -44,7 +46,7 @@ pub fn table(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `beach-manifest` with these words, the program's name first.
 pub fn manifest(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run(words, |args: &ManifestArgs| &args.common, manifest::dump)
+    run(words, |args: &ManifestArgs| &args.common, manifest::run)
 }
 
 /// Parses, runs, concludes.
@@ -59,6 +61,7 @@ pub(super) fn run<A: Parser>(
     };
     let common = common(&args);
     let mut out = Out::standard(common.json, common.quiet, common.color);
+    limits::raise_open_files();
     let outcome = match signals::install() {
         Ok(()) => work(&args, &mut out),
         Err(error) => Err(Failure::Stream("could not install signal handlers".to_owned(), error)),
@@ -66,11 +69,10 @@ pub(super) fn run<A: Parser>(
     conclude(outcome, &mut out).into()
 }
 
-/// A file to dump.
+/// A file to dump: all that a directory stands for are opened before the first is read, so that none
+/// can be removed meanwhile.
 struct Target<X> {
-    path: PathBuf,
-    /// The store's directory, if the file was found there and not named.
-    dir: Option<PathBuf>,
+    file: Result<Arc<dyn File>>,
     /// What the store says about it.
     extra: X,
 }
@@ -108,9 +110,8 @@ impl<'o> Dump<'o> {
                     continue;
                 }
             };
-            for Target { path, dir, extra } in targets {
-                let opened = open(&self.vfs, &path, dir.as_deref());
-                let dumped = match opened {
+            for Target { file, extra } in targets {
+                let dumped = match file {
                     Ok(file) => one(self, &*file, extra),
                     Err(error) => Err(error.into()),
                 };
@@ -130,16 +131,26 @@ impl<'o> Dump<'o> {
         pick: &impl Fn(Live) -> Vec<(PathBuf, X)>,
     ) -> Result<Vec<Target<X>>> {
         if !store::is_dir(&self.vfs, path) {
-            let extra = X::default();
-            return Ok(vec![Target { path: path.to_owned(), dir: None, extra }]);
+            let file = self.vfs.open(path, Access::Read);
+            return Ok(vec![Target { file, extra: X::default() }]);
         }
-        let live = store::live(&self.vfs, path)?;
-        for found in live.findings.iter().filter(|found| found.is_damage()) {
+        let (findings, targets) = retry::while_moved(|| {
+            let mut live = store::live(&self.vfs, path)?;
+            let findings = std::mem::take(&mut live.findings);
+            let mut targets = Vec::new();
+            for (file, extra) in pick(live) {
+                match open(&self.vfs, &file, Some(path)) {
+                    Err(moved @ Error::Moved { .. }) => return Err(moved),
+                    file => targets.push(Target { file, extra }),
+                }
+            }
+            Ok((findings, targets))
+        })?;
+        for found in findings.iter().filter(|found| found.is_damage()) {
             self.out.error(format!("{found}; taking the files by their names"));
             self.status = self.status.combine(finding::status(found));
         }
-        let target = |(file, extra)| Target { path: file, dir: Some(path.to_owned()), extra };
-        Ok(pick(live).into_iter().map(target).collect())
+        Ok(targets)
     }
 
     /// A file was read to its end.
@@ -252,12 +263,12 @@ impl<'o> Dump<'o> {
 
 /// Opens a file. One that a directory's manifest named and that is gone was removed by a writer
 /// meanwhile, or is missing.
-fn open(vfs: &dyn Vfs, path: &Path, dir: Option<&Path>) -> Result<std::sync::Arc<dyn File>> {
-    let error = match (vfs.open(path, Access::Read), dir) {
-        (Err(error), Some(_)) if error.is_not_found() => error,
+fn open(vfs: &dyn Vfs, path: &Path, dir: Option<&Path>) -> Result<Arc<dyn File>> {
+    let dir = match (vfs.open(path, Access::Read), dir) {
+        (Err(error), Some(dir)) if error.is_not_found() => dir,
         (opened, _) => return opened,
     };
-    let Some(Ok(live)) = dir.map(|dir| store::live(vfs, dir)) else { return Err(error) };
+    let live = store::live(vfs, dir)?;
     let is_named = live.logs.iter().any(|(log, _)| log == path)
         || live.tables.iter().any(|(table, _)| table == path)
         || live.manifest.as_deref() == Some(path);
@@ -335,7 +346,7 @@ fn verdict(found: &Finding) -> String {
 }
 
 /// The word for a kind of version in JSON, as in the operations that `beach apply` reads.
-fn op_name(kind: Option<ValueKind>) -> &'static str {
+pub(super) fn op_name(kind: Option<ValueKind>) -> &'static str {
     match kind {
         Some(ValueKind::Put) => "put",
         Some(ValueKind::Delete) => "del",

@@ -10,9 +10,12 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit};
+use crate::format::header::FileKind;
 use crate::format::names::{self, FileName};
 use crate::inspect::frames::Expect;
 use crate::inspect::manifest::{ManifestItem, read_manifest};
+use crate::inspect::store::Witness;
+use crate::record;
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Vfs};
 
@@ -38,21 +41,29 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Reads all manifests of the newest one's store.
-    pub(super) fn read(vfs: &dyn Vfs, dir: &Path, names: &[String]) -> Result<History> {
+    /// Reads all manifests of the store: that of the newest one, unless all logs are of another.
+    pub(super) fn read(
+        vfs: &dyn Vfs,
+        dir: &Path,
+        names: &[String],
+        logs: &[Witness],
+    ) -> Result<History> {
         let mut history = History::default();
         let mut numbers: Vec<FileNumber> = names.iter().filter_map(|name| manifest(name)).collect();
         numbers.sort_unstable();
         let path = |number: &FileNumber| dir.join(names::manifest(*number));
         for number in numbers.iter().rev() {
             let file = vfs.open(&path(number), Access::Read)?;
-            history.store =
-                crate::record::read_header(&*file, crate::format::header::FileKind::Manifest)
-                    .ok()
-                    .map(|header| header.store);
+            let header = record::read_header(&*file, FileKind::Manifest);
+            history.store = header.ok().map(|header| header.store);
             if history.store.is_some() {
                 break;
             }
+        }
+        if let Some(log) = logs.last()
+            && logs.iter().all(|log| Some(log.store) != history.store)
+        {
+            history.store = Some(log.store);
         }
         for number in &numbers {
             history.manifest(vfs, &path(number))?;

@@ -18,7 +18,7 @@ use crate::inspect::finding::{Code, Finding};
 use crate::inspect::follow::has_frame;
 use crate::inspect::frames::{Expect, Hole};
 use crate::inspect::manifest::{ManifestItem, read_manifest};
-use crate::inspect::store::{self, Live};
+use crate::inspect::store::{self, Live, Witness};
 use crate::record;
 use crate::types::{FileId, FileNumber, Level, SeqNo, StoreId};
 use crate::vfs::{Access, File, Vfs};
@@ -86,7 +86,8 @@ pub(super) fn take(vfs: &dyn Vfs, dir: &Path) -> Result<Stock> {
         findings.push(found);
         live = store::by_name(vfs, dir)?;
     }
-    let history = History::read(vfs, dir, &names)?;
+    let logs = Witness::all(vfs, &store::by_name(vfs, dir)?.logs);
+    let history = History::read(vfs, dir, &names, &logs)?;
     let state = live.state.as_ref();
     let numbers = names.iter().filter_map(|name| names::parse(name).number());
     let above = numbers.map(|number| number.0.saturating_add(1)).max().unwrap_or(1);
@@ -129,7 +130,7 @@ fn rebuilt(dir: &Path, findings: &[Finding]) -> Vec<Step> {
 ///
 /// A manifest without an edit never counted: the one before it is the newest then.
 fn believable(vfs: &dyn Vfs, dir: &Path, names: &[String]) -> Result<Option<Live>> {
-    let found = store::by_name(vfs, dir)?;
+    let logs = Witness::all(vfs, &store::by_name(vfs, dir)?.logs);
     let mut manifests: Vec<FileNumber> = names
         .iter()
         .filter_map(|name| match names::parse(name) {
@@ -142,8 +143,10 @@ fn believable(vfs: &dyn Vfs, dir: &Path, names: &[String]) -> Result<Option<Live
         let path = dir.join(names::manifest(number));
         let file = vfs.open(&path, Access::Read)?;
         let Ok(header) = record::read_header(&*file, FileKind::Manifest) else { return Ok(None) };
-        let promise = store::manifest_promise(vfs, &found.logs, header.store);
-        if promise.is_some_and(|(newer, _)| newer > number) {
+        let promise = Witness::promise(&logs, header.store);
+        let is_stranger = !logs.is_empty() && logs.iter().all(|log| log.store != header.store);
+        let is_older = promise.is_some_and(|(newer, _)| newer > number);
+        if is_stranger || is_older || header.number != number {
             return Ok(None);
         }
         let promised = promise.filter(|(marked, _)| *marked == number).map_or(0, |(_, upto)| upto);

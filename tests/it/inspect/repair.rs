@@ -60,6 +60,8 @@ fn repaired(beach: &Beach) -> (Ran, Content) {
         let dump = beach.run(tool, &["new"]);
         assert_eq!((dump.code, dump.err.as_str()), (0, ""), "{}", dump.out);
     }
+    let check = beach.run(BEACH, &["--db", "new", "check", "--coverage"]);
+    assert_eq!(check.code, 0, "{}", check.out);
     let found = content_of(beach, "new");
     let again = beach.run(BEACH, &["--db", "new", "repair"]);
     assert_eq!(again.code, 0, "{}", again.out);

@@ -45,7 +45,7 @@ fn wrong(name: &str, object: &Value) -> Option<String> {
 }
 
 /// Panics unless each line is as `docs/json/NAME.schema.json` says.
-pub(super) fn assert_valid(name: &str, ndjson: &str) {
+pub(crate) fn assert_valid(name: &str, ndjson: &str) {
     for line in ndjson.lines() {
         let object: Value = serde_json::from_str(line).expect("JSON");
         if let Some(why) = wrong(name, &object) {

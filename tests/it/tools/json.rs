@@ -5,6 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::{Place, operation};
+use crate::inspect::schema::assert_valid;
+
+/// Holds the output against the verb's schema.
+fn valid(verb: &str, ran: &super::Ran) {
+    assert_valid(verb, std::str::from_utf8(&ran.out).expect("UTF-8"));
+}
 
 fn kinds(objects: &[Value]) -> Vec<&str> {
     objects.iter().map(|object| object["t"].as_str().expect("a kind")).collect()
@@ -19,7 +25,9 @@ fn every_verb_prints_objects_and_a_summary() {
     let copy = copy.to_str().expect("text");
     let run = |words: &[&str], input: &str, code: i32, expected: &[&str]| {
         let line: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
-        let objects = place.feed(&line, input).expect(code).objects();
+        let ran = place.feed(&line, input).expect(code);
+        valid(words[0], &ran);
+        let objects = ran.objects();
         assert_eq!(kinds(&objects), expected, "{words:?}");
         objects
     };
@@ -101,6 +109,7 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         let line: Vec<&str> = words.iter().copied().chain(["--json"]).collect();
         let ran = place.feed(&line, input);
         assert!(matches!(ran.code, 0 | 1 | 6), "{words:?}: {}", ran.err);
+        valid(words[0], &ran);
         seen.extend(fields(words[0], &ran.objects()));
     };
     run(&["put", "\\xff", "\\xff", "--enc", "escape"], "");
@@ -120,6 +129,8 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     run(&["checkpoint", place.path("copy").to_str().expect("text")], "");
     run(&["compact"], "");
     run(&["completions", "bash"], "");
+    run(&["explain"], "");
+    run(&["explain", "BW002"], "");
     for key in ["ff", "61"] {
         let other = Place::new();
         other.run(["put", "--enc", "hex", key, "ff"]).expect(0);
@@ -127,6 +138,7 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
         seen.extend(fields("lsm", &other.run(["lsm", "--json"]).expect(0).objects()));
     }
     let tour = super::Ran::of(super::bare().args(["tour", "--json"])).expect(0);
+    valid("tour", &tour);
     let tables = |field: &Field| field.0 == "tour" && field.1 == "table";
     seen.extend(fields("tour", &tour.objects()).into_iter().filter(|field| !tables(field)));
 
@@ -134,7 +146,9 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     let first = super::Ran::of(super::bare().args(&bench)).expect(0);
     let file = place.file("before", &first.out);
     bench.extend(["--compare", file.to_str().expect("a path in UTF-8"), "--memtable", "9k"]);
-    seen.extend(fields("bench", &super::Ran::of(super::bare().args(&bench)).expect(0).objects()));
+    let second = super::Ran::of(super::bare().args(&bench)).expect(0);
+    valid("bench", &second);
+    seen.extend(fields("bench", &second.objects()));
 
     let documented = documented();
     let lost: Vec<_> = seen.difference(&documented).collect();

@@ -1,0 +1,1 @@
+//! The commands of `beach-sstDump`, as a person and a script meet them.
