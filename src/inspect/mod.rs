@@ -21,6 +21,7 @@ pub mod follow;
 pub mod frames;
 pub mod manifest;
 pub mod region;
+pub mod repair;
 pub mod salvage;
 pub mod store;
 pub mod table;

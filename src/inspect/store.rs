@@ -109,7 +109,7 @@ fn current(vfs: &dyn Vfs, dir: &Path) -> Result<Option<FileNumber>> {
 }
 
 /// All logs and tables, and the newest manifest, by their names.
-fn by_name(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
+pub(super) fn by_name(vfs: &dyn Vfs, dir: &Path) -> Result<Live> {
     let mut live = Live::default();
     let mut numbered: Vec<(FileName, String)> =
         vfs.list(dir)?.into_iter().map(|name| (names::parse(&name), name)).collect();
@@ -258,7 +258,7 @@ impl Manifest {
     }
 }
 
-fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
+pub(super) fn of_state(dir: &Path, path: PathBuf, state: State) -> Live {
     // The oldest log goes on behind what is in tables; where a younger one begins, it knows itself.
     let oldest = state.logs.keys().next();
     let first = SeqNo(state.last_seqno.0.saturating_add(1));
@@ -290,14 +290,14 @@ fn tables(dir: &Path, state: &State) -> Vec<(PathBuf, Option<Level>)> {
 
 /// What a log says of the store: also one that the manifest does not name, for that may be an older
 /// copy. A log that cannot be read says nothing; what is wrong with it is not this report's business.
-struct Witness {
-    store: StoreId,
+pub(super) struct Witness {
+    pub(super) store: StoreId,
     /// The largest promise about a manifest, the newest one's, in its marks.
     promise: Option<(FileNumber, u64)>,
 }
 
 impl Witness {
-    fn all(vfs: &dyn Vfs, logs: &[(PathBuf, Expect)]) -> Vec<Witness> {
+    pub(super) fn all(vfs: &dyn Vfs, logs: &[(PathBuf, Expect)]) -> Vec<Witness> {
         let witness = |(path, _): &(PathBuf, Expect)| {
             let file = vfs.open(path, Access::Read).ok()?;
             let header = record::read_header(&*file, FileKind::Wal).ok()?;
@@ -309,7 +309,7 @@ impl Witness {
     }
 
     /// The largest promise of the logs of a store.
-    fn promise(logs: &[Witness], store: StoreId) -> Option<(FileNumber, u64)> {
+    pub(super) fn promise(logs: &[Witness], store: StoreId) -> Option<(FileNumber, u64)> {
         logs.iter().filter(|log| log.store == store).filter_map(|log| log.promise).max()
     }
 }
