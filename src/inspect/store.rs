@@ -173,7 +173,9 @@ fn named(vfs: &dyn Vfs, dir: &Path, number: FileNumber, found: Live) -> Result<L
         Some(state) => {
             Live { manifest_expect: expect, findings: read.findings, ..of_state(dir, path, state) }
         }
-        None => Live { manifest: Some(path), findings: read.findings, ..found },
+        None => {
+            Live { manifest: Some(path), manifest_expect: expect, findings: read.findings, ..found }
+        }
     })
 }
 

@@ -65,7 +65,7 @@ pub struct DiffArgs {
     /// What it is compared with
     pub b: PathBuf,
     /// Print the operations that make A like B, for `beach apply`
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub as_ops: bool,
     /// Which keys.
     #[command(flatten)]

@@ -6,12 +6,15 @@ use super::inspection::{Found, Meter};
 use super::range;
 use crate::cli::args::{Args, DiffArgs};
 use crate::cli::output::Object;
-use crate::cli::{Out, Outcome, Status, retry};
+use crate::cli::{Failure, Out, Outcome, Status, retry};
 use crate::inspect::diff::{DiffItem, diff as compare, side};
 use crate::inspect::versions::Range;
 use crate::vfs::os::OsVfs;
 
 pub(super) fn diff(args: &Args, wanted: &DiffArgs, out: &mut Out) -> Outcome {
+    if wanted.as_ops && out.is_json() {
+        return Err(Failure::Usage("--as-ops has lines of its own; leave out --json".to_owned()));
+    }
     let (from, to) = range::bounds(args, &wanted.range, None)?;
     let end = |bound| match bound {
         Bound::Included(key) | Bound::Excluded(key) => Some(key),
@@ -46,7 +49,7 @@ pub(super) fn diff(args: &Args, wanted: &DiffArgs, out: &mut Out) -> Outcome {
     Ok(found.status.combine(answer))
 }
 
-/// `+ key	value`, `- key	value`, `~ key	old -> new`.
+/// `+ key value`, `- key value`, `~ key old -> new`.
 fn line(args: &Args, item: &DiffItem<'_>) -> Option<String> {
     let encode = |bytes: &[u8]| args.common.encode(bytes);
     Some(match item {

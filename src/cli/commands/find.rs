@@ -42,7 +42,7 @@ pub(super) fn find(args: &Args, wanted: &FindArgs, out: &mut Out) -> Outcome {
     Ok(found.status.combine(answer))
 }
 
-/// `apple	#14	PUT	3 bytes	returned	sand/000013.sst L1 block 7 at 0x1271 entry 3	compaction, job 5, …`.
+/// `apple #14 PUT 3 bytes returned sand/000013.sst L1 block 7 at 0x1271 entry 3 compaction, job 5, …`.
 fn line(args: &Args, version: &Version<'_>, fate: Fate, maker: Option<&Maker>) -> String {
     let key = args.common.encode(version.key);
     let (seqno, kind, size) = (version.seqno, version.kind, version.value_size);

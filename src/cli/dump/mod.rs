@@ -87,12 +87,14 @@ struct Dump<'o> {
     files: u64,
     /// A file was not.
     is_cut: bool,
+    /// Found in files that are not dumped, and not printed yet.
+    elsewhere: Vec<Finding>,
 }
 
 impl<'o> Dump<'o> {
     fn new(out: &'o mut Out, common: &'o Common) -> Dump<'o> {
-        let (status, files, is_cut) = (Status::Done, 0, false);
-        Dump { out, common, vfs: OsVfs, status, files, is_cut }
+        let (status, files, is_cut, elsewhere) = (Status::Done, 0, false, Vec::new());
+        Dump { out, common, vfs: OsVfs, status, files, is_cut, elsewhere }
     }
 
     /// Dumps each of the paths; `pick` chooses from the live files of a directory.
@@ -110,6 +112,9 @@ impl<'o> Dump<'o> {
                     continue;
                 }
             };
+            for found in std::mem::take(&mut self.elsewhere) {
+                self.finding(Some(&found))?;
+            }
             for Target { file, extra } in targets {
                 let dumped = match file {
                     Ok(file) => one(self, &*file, extra),
@@ -134,21 +139,26 @@ impl<'o> Dump<'o> {
             let file = self.vfs.open(path, Access::Read);
             return Ok(vec![Target { file, extra: X::default() }]);
         }
-        let (findings, targets) = retry::while_moved(|| {
+        let (findings, shown, targets) = retry::while_moved(|| {
             let mut live = store::live(&self.vfs, path)?;
             let findings = std::mem::take(&mut live.findings);
-            let mut targets = Vec::new();
+            let (mut shown, mut targets) = (Vec::new(), Vec::new());
             for (file, extra) in pick(live) {
+                shown.push(file.clone());
                 match open(&self.vfs, &file, Some(path)) {
                     Err(moved @ Error::Moved { .. }) => return Err(moved),
                     file => targets.push(Target { file, extra }),
                 }
             }
-            Ok((findings, targets))
+            Ok((findings, shown, targets))
         })?;
-        for found in findings.iter().filter(|found| found.is_damage()) {
-            self.out.error(format!("{found}; taking the files by their names"));
-            self.status = self.status.combine(finding::status(found));
+        for found in findings.into_iter().filter(Finding::is_damage) {
+            self.status = self.status.combine(finding::status(&found));
+            // A file that is dumped shows its own damage.
+            if !shown.contains(&found.path) {
+                self.out.error(format!("{found}; taking the files by their names"));
+                self.elsewhere.push(found);
+            }
         }
         Ok(targets)
     }

@@ -86,7 +86,7 @@ pub(super) fn undecided(view: &View, facts: &[TableFacts]) -> Vec<bool> {
             let others = others.take_while(|(_, other)| other.level == Some(level));
             others.for_each(|(lower, _)| mark(lower));
         }
-        for below in sorted.iter().skip(usize::from(level.0.max(0)) + 1) {
+        for below in sorted.iter().skip(usize::from(level.0) + 1) {
             let Some((first, last)) = &facts[upper].bounds else { continue };
             let start = below.partition_point(|lower| last_key(facts, *lower) < &first.user);
             let within = below[start..].iter();

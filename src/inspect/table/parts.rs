@@ -57,7 +57,7 @@ impl<'f> Parts<'f> {
         let index = open(file, id, Kind::Index, footer.index, |content| {
             index_of(content.to_vec(), data_end)
         })?;
-        let filter = FilterView::open(file, id, footer.filter)?;
+        let filter = FilterView::open(file, id, footer.filter, FILTER_HELD_MAX)?;
         Ok(Parts { report, properties, filter, index })
     }
 
@@ -182,8 +182,13 @@ pub(super) enum FilterView<'f> {
 }
 
 impl<'f> FilterView<'f> {
-    fn open(file: &'f dyn File, id: FileId, handle: Handle) -> Result<Part<FilterView<'f>>> {
-        if handle.size > FILTER_HELD_MAX
+    fn open(
+        file: &'f dyn File,
+        id: FileId,
+        handle: Handle,
+        held_max: u32,
+    ) -> Result<Part<FilterView<'f>>> {
+        if handle.size > held_max
             && let Some(report) = large(file, id, handle)?
         {
             let value = Some(FilterView::InFile { file, lines_at: handle.offset + 8, report });
@@ -260,4 +265,41 @@ fn large(file: &dyn File, id: FileId, handle: Handle) -> Result<Option<FilterRep
 /// The key at an index, put together.
 pub(super) fn key_at(block: &Block, index: usize) -> InternalKey {
     InternalKey { user: block.user_key(index), trailer: block.trailer(index) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::block::Sealer;
+    use crate::vfs::Vfs;
+    use crate::vfs::sim::SimVfs;
+    use std::path::Path;
+
+    /// The same filter held and in the file: the report is equal, and so is the answer for keys that are
+    /// in it and keys that are not. A wrong bit is noticed.
+    #[test]
+    fn a_filter_in_the_file_answers_as_one_in_memory() {
+        let key = |n: u32| format!("key{n}").into_bytes();
+        let hashes: Vec<u64> = (0..40_000).map(|n| filter::hash(&key(n))).collect();
+        let (id, offset, mut bytes) = (FileId(77), 1000, vec![0; 1000]);
+        let content = filter::build(&hashes, 300);
+        let mut sealer = Sealer::new(id, Compression::None);
+        let size = sealer.seal(&mut bytes, Kind::Filter, &content, offset);
+        let handle = Handle { offset, size };
+        assert!(size > 1 << 20, "more than one reading");
+        let vfs = SimVfs::new();
+        let file = vfs.create(Path::new("/t.sst")).unwrap();
+        file.write_at(&bytes, 0).unwrap();
+        let open = |held_max| FilterView::open(&*file, id, handle, held_max).unwrap();
+        let (held, left) = (open(u32::MAX).value.unwrap(), open(0).value.unwrap());
+        assert!(matches!((&held, &left), (FilterView::Held(_), FilterView::InFile { .. })));
+        assert_eq!(held.report(), left.report());
+        for n in (0..80_000).step_by(7) {
+            let expected = held.may_contain(&key(n)).unwrap();
+            assert_eq!(left.may_contain(&key(n)).unwrap(), expected);
+            assert!(expected || n >= 40_000);
+        }
+        file.write_at(&[bytes[900_000] ^ 1], 900_000).unwrap();
+        assert_eq!(open(0).flipped, Some((900_000, 0)));
+    }
 }

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 
 use super::mend;
 use super::parts::{self, Parts, key_at};
+use super::raw::Raw;
 use super::walk::{self, Found};
 use super::window::Window;
 use super::{BlockReport, EntryReport, TableItem, TableTotals, Visit};
 use crate::error::{Error, Result};
-use crate::format::block::{self, Block, Kind};
+use crate::format::block::{Block, Kind, unseal_into};
 use crate::format::key::{self, InternalKey};
 use crate::format::table::{Handle, Properties};
 use crate::inspect::finding::{Code, Finding};
@@ -221,13 +222,11 @@ impl Reading<'_, '_> {
             return Ok(Err(finding(Code::BlockDamaged, what)));
         }
         let mut content = std::mem::take(&mut self.content);
-        match block::unseal_into(Kind::Data, bytes, id, handle.offset, &mut content) {
+        match unseal_into(Kind::Data, bytes, id, handle.offset, &mut content) {
             Ok(compression) => report.stored = Some((compression, content.len() as u32)),
             Err(what) => {
-                let flipped = mend::flipped_bit(bytes, id, handle.offset);
-                // A block whose checksum is right fails for what the checksum does not see.
-                let flipped = flipped.filter(|_| block::check(bytes, id, handle.offset).is_err());
-                let why = flipped.map_or(String::new(), |(byte, bit)| {
+                let raw = Raw::of(bytes.to_vec(), id, Kind::Data, handle);
+                let why = raw.flipped.map_or(String::new(), |(byte, bit)| {
                     mend::explain(handle.offset + byte as u64, bit)
                 });
                 return Ok(Err(finding(Code::BlockDamaged, what).because(why)));

@@ -2,6 +2,7 @@
 
 mod campaign;
 mod exchanged;
+mod forged;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

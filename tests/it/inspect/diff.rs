@@ -70,6 +70,8 @@ fn the_operations_make_the_first_like_the_second() {
     let history = History::of(51);
     let ops = history.beach.run(BEACH, &["diff", "then", "sand", "--as-ops"]);
     assert_eq!(ops.code, 1, "{}", ops.err);
+    let both = history.beach.run(BEACH, &["diff", "then", "sand", "--as-ops", "--json"]);
+    assert_eq!((both.code, both.out.as_str()), (2, ""));
     std::fs::write(history.beach.home().join("ops"), &ops.out).expect("the operations");
     let applied = history.beach.run(BEACH, &["--db", "then", "apply", "ops", "--no-sync"]);
     assert_eq!(applied.code, 0, "{}", applied.err);

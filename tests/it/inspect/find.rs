@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use beachdb::format::block::{Compression, Kind, Sealer};
 use beachdb::inspect::table::{TableItem, read_table};
@@ -9,7 +10,7 @@ use beachdb::inspect::wal::{LogItem, read_log};
 use beachdb::table::read_footer;
 use beachdb::vfs::os::OsVfs;
 use beachdb::vfs::{Access, Vfs};
-use beachdb::{Db, Durability, Error, SeqNo, WriteBatch};
+use beachdb::{Db, Durability, Error, Options, SeqNo, WriteBatch};
 use serde_json::Value;
 
 use super::histories::{History, KEYS, bytes, key};
@@ -268,4 +269,44 @@ fn what_lies_behind_a_torn_tail_is_dead() {
     assert_eq!(ran.of_kind("found")[0]["dead"], "behind_tail");
     let value = Db::open_read_only(beach.store()).expect("open").get("tide").expect("get");
     assert_eq!(value.as_deref(), Some("height 2".repeat(300).as_bytes()));
+}
+
+/// A writer that flushes and compacts all the time: nothing it does is taken for damage, and a key
+/// that is always there is always found.
+#[test]
+fn a_writer_disturbs_nobody() {
+    let beach = Beach::new();
+    let options = Options::new().memtable_size(8 << 10).log_size(4 << 10).table_size(4 << 10);
+    let db = options.open(beach.store()).expect("open");
+    db.put("anchor", "0").expect("put");
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 0_u64.. {
+                let mut batch = WriteBatch::new();
+                batch.put(format!("key{:03}", n * 7 % 500), "sand".repeat(20)).put("anchor", "1");
+                db.write(batch, Durability::Buffered).expect("write");
+                if is_done.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..8 {
+            for (words, codes) in [
+                (&["find", "anchor"][..], &[0][..]),
+                (&["find", "--prefix", "key"], &[0]),
+                (&["du"], &[0]),
+                (&["explain", "get", "anchor"], &[0]),
+                (&["diff", "sand", "sand"], &[0, 1]),
+            ] {
+                let ran = beach.run(BEACH, &[&["--db", "sand", "--json"], words].concat());
+                assert!(codes.contains(&ran.code), "{words:?} {}: {}", ran.code, ran.err);
+                assert_eq!(ran.of_kind("summary").len(), 1);
+                let damage =
+                    ran.of_kind("finding").into_iter().find(|it| it["severity"] == "damage");
+                assert_eq!(damage, None, "{words:?}");
+            }
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
 }

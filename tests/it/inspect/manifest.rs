@@ -7,7 +7,9 @@ mod html;
 use std::fs;
 use std::sync::Arc;
 
+use beachdb::format::edit::{Edit, Lineage, StoreInfo};
 use beachdb::runtime::inline::{InlineRuntime, SplitMix64};
+use beachdb::types::{FileNumber, Level, StoreId};
 use beachdb::vfs::sim::SimVfs;
 use beachdb::{Db, Options};
 
@@ -16,7 +18,12 @@ use super::stores::{Beach, MANIFEST};
 /// A store on the simulated disk whose history has flushes, compactions, moves, tombstones and
 /// rollovers: the same bytes at each run.
 fn sea(rounds: u64, manifest_size: u64) -> SimVfs {
-    let (vfs, runtime) = (SimVfs::new(), InlineRuntime::new(42));
+    sea_of(42, rounds, manifest_size)
+}
+
+/// The same with other identities.
+fn sea_of(seed: u64, rounds: u64, manifest_size: u64) -> SimVfs {
+    let (vfs, runtime) = (SimVfs::new(), InlineRuntime::new(seed));
     let options = Options::new()
         .memtable_size(2 << 10)
         .log_size(4096)
@@ -223,6 +230,70 @@ fn missing_pieces_of_the_history_are_told() {
     }
     let gone = beach.run(MANIFEST, &["lsm", "--at", "1", "sand"]);
     assert_eq!(gone.code, 2, "{}", gone.err);
+}
+
+/// An append whose sync failed has an unknown outcome, and the rollover behind it decides that it
+/// never was: an older manifest with one more edit, or with half of one, tells the same history.
+#[test]
+fn edits_that_the_next_manifest_does_not_know_never_were() {
+    let beach = on_disk(&sea(30, 4 << 10));
+    let history = |beach: &Beach| {
+        let all = [&["summarize", "sand"][..], &["lsm", "sand"], &["file", "7", "sand"]];
+        all.map(|words| beach.run(MANIFEST, words).out)
+    };
+    let before = history(&beach);
+    let names = beach.names("MANIFEST");
+    let whole = fs::read(beach.path(&names[1])).expect("a manifest");
+    let last = beach.run(MANIFEST, &["--json", &format!("sand/{}", names[1])]);
+    let table = last.of_kind("table")[0].clone();
+    let level = Level(table["level"].as_u64().expect("a level") as u8);
+    let number = FileNumber(table["number"].as_u64().expect("a number"));
+    let edit = Edit { tables_removed: vec![(level, number)], ..Edit::default() };
+    beach.damage(&names[1], |bytes| broken::append(bytes, &edit.encode()));
+    assert_eq!(history(&beach), before);
+    beach.damage(&names[1], |bytes| bytes.truncate(whole.len() + 25));
+    assert_eq!(history(&beach), before);
+    let check = beach.run(MANIFEST, &["check", "sand"]);
+    assert_eq!(check.code, 0, "{}", check.out);
+    assert!(check.out.contains("BM011 notice"), "{}", check.out);
+}
+
+/// Numbers at the end of what they can be, repeated and falling: every command ends, none panics.
+#[test]
+fn hostile_numbers_end_nothing() {
+    let beach = on_disk(&sea(8, 4 << 10));
+    let names = beach.names("MANIFEST");
+    let first = |edits: u64| {
+        let lineage = Lineage { previous: FileNumber(u64::MAX), edits, rollovers: u64::MAX };
+        let id = StoreId(u64::MAX);
+        let store = StoreInfo { id, comparator: String::new(), format_version: 1 };
+        let (time_ms, next_file) = (u64::MAX, Some(FileNumber(u64::MAX)));
+        let (store, lineage) = (Some(store), Some(lineage));
+        Edit { time_ms, job: u64::MAX, store, lineage, next_file, ..Edit::default() }
+    };
+    let last = names.last().expect("a manifest");
+    for edits in [u64::MAX, u64::MAX - 1, 0, 5] {
+        beach.damage(last, |bytes| {
+            bytes.truncate(64);
+            for _ in 0..3 {
+                broken::append(bytes, &first(edits).encode());
+            }
+        });
+        for words in [
+            &["sand"][..],
+            &["--history", "sand"],
+            &["lsm", "sand"],
+            &["summarize", "sand"],
+            &["file", "7", "sand"],
+            &["diff", "1", "5", "sand"],
+            &["check", "sand"],
+            &["html", "sand", "-o", "sand.html"],
+        ] {
+            let ran = beach.run(MANIFEST, words);
+            assert!((1..=5).contains(&ran.code) && ran.code != 4, "{words:?} {}", ran.err);
+            assert!(!ran.err.contains("panicked"), "{words:?}: {}", ran.err);
+        }
+    }
 }
 
 /// Wrong words, missing stores, other files: the statuses of the contract.

@@ -5,7 +5,7 @@
 //! end the element.
 
 use std::collections::{BTreeSet, HashMap};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal, Read};
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -21,6 +21,13 @@ use crate::types::{FileNumber, Level};
 const PAGE: &str = include_str!("page.html");
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
+
+/// What every page begins with.
+const BEGINNING: &str = "<!doctype html>";
+
+/// Bytes of a key by which it is placed: longer keys that begin alike share a place, and memory does
+/// not grow with the keys.
+const KEY_PLACED_MAX: usize = 1024;
 
 /// Characters of a key that the page shows.
 const KEY_SHOWN_MAX: usize = 96;
@@ -40,9 +47,7 @@ pub(super) fn html(dump: &mut Dump<'_>, target: &Target, out: Option<&Path>) -> 
     let page = page(&data);
     match out {
         Some(path) => {
-            std::fs::write(path, &page).map_err(|error| {
-                Failure::Stream(format!("could not write {}", path.display()), error)
-            })?;
+            write(path, &page)?;
             let edits = plural(film.edits.len() as u64, "edit");
             dump.out.hint(format!("{}: {edits}; open it in a browser", path.display()));
         }
@@ -54,6 +59,27 @@ pub(super) fn html(dump: &mut Dump<'_>, target: &Target, out: Option<&Path>) -> 
         dump.out.summary(summary.number("bytes", page.len() as u64))?;
     }
     Ok(dump.status)
+}
+
+/// Writes the page; over an earlier one, but over no other file.
+#[allow(clippy::disallowed_methods, reason = "a page of the person's own, in no store")]
+fn write(path: &Path, page: &str) -> Outcome<()> {
+    let could_not = |error| Failure::Stream(format!("could not write {}", path.display()), error);
+    match std::fs::File::open(path) {
+        Ok(file) => {
+            let mut start = Vec::new();
+            file.take(BEGINNING.len() as u64).read_to_end(&mut start).map_err(could_not)?;
+            if !start.is_empty() && start != BEGINNING.as_bytes() {
+                let path = path.display();
+                return Err(Failure::Usage(format!(
+                    "{path} is there and is no page: not replaced"
+                )));
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(could_not(error)),
+    }
+    std::fs::write(path, page).map_err(could_not)
 }
 
 /// The template with everything in it.
@@ -128,7 +154,7 @@ impl Film {
             let next = self.tables.len();
             let position = *self.positions.entry(table.number).or_insert(next);
             if position == next {
-                self.tables.push(table.clone());
+                self.tables.push(clipped(table));
             }
             flat.extend([usize::from(level.0), position]);
         }
@@ -174,6 +200,15 @@ impl Film {
             "end": {"tables": end.tables().count(), "bytes": bytes},
         })
     }
+}
+
+/// The table with keys that are not too long.
+fn clipped(table: &TableMeta) -> TableMeta {
+    let mut table = table.clone();
+    for key in [&mut table.smallest.user, &mut table.largest.user] {
+        key.truncate(KEY_PLACED_MAX);
+    }
+    table
 }
 
 /// What an edit says about logs.

@@ -60,7 +60,7 @@ fn tables(dump: &mut Dump<'_>, summary: &Summary) -> Outcome<()> {
     }
     rows.row(std::iter::once("all".to_owned()).chain(counts(&summary.total)));
     dump.out.table(&rows)?;
-    dump.out.line("")?;
+    dump.out.line(format!("\nby time, {} each:", length(summary.width_ms())))?;
     let header =
         ["from", "edits", "tables +", "tables -", "moved", "read", "written", "user", "w-amp"];
     let mut rows = Table::new(&[&header[..], &["tables", "size"]].concat());
@@ -78,6 +78,14 @@ fn tables(dump: &mut Dump<'_>, summary: &Summary) -> Outcome<()> {
         "{edits}: {written} of tables written for {user} of keys and values, write amplification \
          {amplification}"
     ))
+}
+
+/// A length of time in the largest unit that fits.
+fn length(ms: u64) -> String {
+    const UNITS: [(u64, &str); 5] =
+        [(86_400_000, "d"), (3_600_000, "h"), (60_000, "min"), (1000, "s"), (1, "ms")];
+    let fits = UNITS.iter().find(|(unit, _)| ms.is_multiple_of(*unit) || ms / unit > 10_000);
+    fits.map_or(String::new(), |(unit, name)| format!("{} {name}", ms / unit))
 }
 
 fn counts(sums: &Traffic) -> [String; 6] {

@@ -7,6 +7,7 @@ use super::print;
 use crate::cli::dump::{Dump, open, plural, verdict};
 use crate::cli::output::Object;
 use crate::cli::{Failure, Outcome, Status};
+use crate::inspect::store;
 use crate::inspect::table::doctor::{self, Cause, Diagnosis};
 use crate::vfs::File;
 
@@ -15,11 +16,7 @@ pub(super) fn doctor(mut dump: Dump<'_>, paths: &[PathBuf], copy: Option<&Path>)
     if copy.is_some() && paths.len() > 1 {
         return Err(Failure::Usage("--write-fixed takes one table".to_owned()));
     }
-    let mut others: Vec<Arc<dyn File>> = Vec::new();
-    for path in paths {
-        // One that cannot be opened is told below.
-        others.extend(open(&dump.vfs, path, None).ok());
-    }
+    let others = all_of(&dump, paths);
     let (mut damaged, mut mended) = (0, 0);
     let mut written = None;
     dump.all(
@@ -51,6 +48,21 @@ pub(super) fn doctor(mut dump: Dump<'_>, paths: &[PathBuf], copy: Option<&Path>)
         let summary = summary.number("damaged", damaged).number("mendable", mended);
         written.into_iter().fold(summary, |summary, left| summary.number("left", left))
     })
+}
+
+/// All tables named. One that cannot be opened is told when its turn comes.
+fn all_of(dump: &Dump<'_>, paths: &[PathBuf]) -> Vec<Arc<dyn File>> {
+    let mut files = Vec::new();
+    for path in paths {
+        if store::is_dir(&dump.vfs, path) {
+            let tables =
+                store::live(&dump.vfs, path).map_or_else(|_| Vec::new(), |live| live.tables);
+            files.extend(tables.iter().filter_map(|(path, _)| open(&dump.vfs, path, None).ok()));
+        } else {
+            files.extend(open(&dump.vfs, path, None).ok());
+        }
+    }
+    files
 }
 
 fn tell(dump: &mut Dump<'_>, diagnosis: &Diagnosis) -> Outcome<()> {

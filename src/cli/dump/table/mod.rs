@@ -12,8 +12,9 @@ use std::path::PathBuf;
 use super::wal::damage_count;
 use super::{Dump, plural};
 use crate::cli::args::{self, Common};
+use crate::cli::progress::{Progress, Unit};
 use crate::cli::{Failure, Out, Outcome};
-use crate::inspect::table::{PartName, TableTotals, read_table};
+use crate::inspect::table::{PartName, TableItem, TableTotals, read_table};
 use crate::vfs::File;
 
 use print::Printer;
@@ -175,7 +176,16 @@ fn parts(mut dump: Dump<'_>, paths: &[PathBuf], with_entries: bool) -> Outcome {
         |live| live.tables,
         |dump, file, level| {
             let mut printer = Printer::new(level);
-            let totals = read_table(file, with_entries, &mut |item| printer.item(dump, &item))?;
+            // On a terminal the lines themselves show how far it is.
+            let quiet = dump.common.quiet || dump.out.is_terminal();
+            let mut progress = Progress::begin("read", Unit::Bytes, Some(file.size()?), quiet);
+            let totals = read_table(file, with_entries, &mut |item| {
+                if let TableItem::Block(report) = &item {
+                    progress.set(report.handle.offset);
+                }
+                printer.item(dump, &item)
+            })?;
+            drop(progress);
             end_of_file(dump, file, &totals)?;
             blocks += totals.blocks;
             entries += totals.entries;

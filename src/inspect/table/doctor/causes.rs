@@ -9,9 +9,8 @@ use crate::format::coding::{crc32, mix};
 use crate::format::filter::hash;
 use crate::format::table::Handle;
 use crate::inspect::finding::Finding;
-use crate::inspect::table::mend;
 use crate::inspect::table::parts::{Parts, key_at};
-use crate::inspect::table::raw::PartName;
+use crate::inspect::table::raw::{PartName, Raw};
 use crate::inspect::table::window::Window;
 use crate::types::FileId;
 use crate::vfs::File;
@@ -21,6 +20,12 @@ const SECTOR_SIZE: u64 = 512;
 
 /// The unit of pages.
 const PAGE_SIZE: u64 = 4096;
+
+/// Bytes of one value in a row that are not there by chance.
+const RUN_MIN: usize = 64;
+
+/// How far such a run is followed beyond a block.
+const EXTENT_MAX: u64 = 1 << 20;
 
 /// Bytes of damaged parts whose sectors are looked for elsewhere.
 const SEARCHED_MAX: u64 = 64 << 20;
@@ -34,12 +39,8 @@ pub(super) fn flipped(
     let (Some((_, handle)), Some(id)) = (part_of(finding, parts), parts.report.id) else {
         return Ok(None);
     };
-    let bytes = read(file, handle)?;
-    if block::check(&bytes, id, handle.offset).is_ok() {
-        return Ok(None);
-    }
-    let found = mend::flipped_bit(&bytes, id, handle.offset);
-    Ok(found.map(|(byte, bit)| (handle.offset + byte as u64, bit)))
+    let raw = Raw::read(file, id, Kind::Data, handle)?;
+    Ok(raw.flipped.map(|(byte, bit)| (handle.offset + byte as u64, bit)))
 }
 
 /// What explains a part that no single bit explains.
@@ -49,10 +50,11 @@ pub(super) fn of(file: &dyn File, parts: &Parts<'_>, finding: &Finding) -> Resul
     if (bytes.len() as u64) < u64::from(handle.size) {
         return Ok(vec![Cause::Cut(parts.report.size)]);
     }
-    let mut causes: Vec<Cause> = run(&bytes, handle.offset)
-        .into_iter()
-        .map(|(offset, size, byte, sector)| Cause::Overwritten(offset, size, byte, sector))
-        .collect();
+    let at_end = handle.end() == Some(parts.report.size);
+    if at_end && parts.report.footer.is_none() {
+        return Ok(vec![Cause::Cut(parts.report.size)]);
+    }
+    let mut causes: Vec<Cause> = overwritten(file, &bytes, handle.offset)?.into_iter().collect();
     if let (Some(kind), Some(id)) = (kind_of(finding.code), parts.report.id)
         && let Some(cause) = displaced(&bytes, (id, handle.offset), kind, name, parts)
     {
@@ -72,37 +74,51 @@ fn read(file: &dyn File, handle: Handle) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The longest run of zeros or ones that fills sectors, the block's own borders counting as theirs:
-/// offset, size, byte, and whether it is sectors or pages.
-pub(super) fn run(bytes: &[u8], base: u64) -> Option<(u64, u64, u8, u32)> {
-    let (mut best, mut start) = (None, 0);
-    let end = base + bytes.len() as u64;
-    while start < bytes.len() {
-        let byte = bytes[start];
+/// Zeros or ones in a block where something else was: the longest run, as far as it goes on before and
+/// behind the block, down to whole sectors.
+fn overwritten(file: &dyn File, bytes: &[u8], base: u64) -> Result<Option<Cause>> {
+    let Some((at, size, byte)) = run(bytes) else { return Ok(None) };
+    let (mut start, mut end) = (base + at as u64, base + (at + size) as u64);
+    if at == 0 {
+        let from = start.saturating_sub(EXTENT_MAX);
+        let before = read(file, Handle { offset: from, size: (start - from) as u32 })?;
+        start -= before.iter().rev().take_while(|&&other| other == byte).count() as u64;
+    }
+    if at + size == bytes.len() {
+        let behind = read(file, Handle { offset: end, size: EXTENT_MAX as u32 })?;
+        end += behind.iter().take_while(|&&other| other == byte).count() as u64;
+    }
+    let (first, size, sector) = filled(start, end).unwrap_or((start, end - start, 1));
+    let covers = first < base + bytes.len() as u64 && first + size > base;
+    Ok(covers.then_some(Cause::Overwritten(first, size, byte, sector)))
+}
+
+/// The longest run of zeros or ones, if it is too long to be there by chance.
+fn run(bytes: &[u8]) -> Option<(usize, usize, u8)> {
+    let (mut best, mut start): (Option<(usize, usize, u8)>, _) = (None, 0);
+    while let Some(&byte) = bytes.get(start) {
         let size = bytes[start..].iter().take_while(|&&other| other == byte).count();
-        let (from, upto) = (base + start as u64, base + (start + size) as u64);
+        let longest = best.map_or(RUN_MIN - 1, |(_, size, _)| size);
+        if matches!(byte, 0 | 0xff) && size > longest {
+            best = Some((start, size, byte));
+        }
         start += size;
-        if byte != 0 && byte != 0xff {
-            continue;
-        }
-        let filled = |unit: u64| {
-            let first = if from == base { from } else { from.next_multiple_of(unit) };
-            let last = if upto == end { upto } else { upto / unit * unit };
-            (last > first && last - first >= 64).then_some((first, last - first))
-        };
-        // A run between borders of pages is likelier one of pages than one of their sectors.
-        let found = match (filled(PAGE_SIZE), filled(SECTOR_SIZE)) {
-            (Some(page), Some(sector)) if page == sector => Some((page, PAGE_SIZE)),
-            (_, Some(sector)) => Some((sector, SECTOR_SIZE)),
-            (page, None) => page.map(|page| (page, PAGE_SIZE)),
-        };
-        if let Some(((first, size), unit)) = found
-            && best.is_none_or(|(_, largest, _, _)| size > largest)
-        {
-            best = Some((first, size, byte, unit as u32));
-        }
     }
     best
+}
+
+/// The whole pages from `start` to `end` if that is all there is, else the whole sectors: where they
+/// begin, their bytes, and the bytes of one.
+fn filled(start: u64, end: u64) -> Option<(u64, u64, u32)> {
+    let whole = |unit: u64| {
+        let (first, last) = (start.next_multiple_of(unit), end / unit * unit);
+        (last > first).then(|| (first, last - first, unit as u32))
+    };
+    let sectors = whole(SECTOR_SIZE)?;
+    match whole(PAGE_SIZE) {
+        Some(pages) if pages.1 == sectors.1 => Some(pages),
+        _ => Some(sectors),
+    }
 }
 
 /// Whether the block is whole in itself, and only its place or file is wrong.
@@ -210,17 +226,24 @@ fn join(found: &mut Vec<(usize, Cause)>, number: usize, cause: Cause) {
 mod tests {
     use super::*;
 
-    /// Runs of sectors, of a page, at the block's own borders; short ones and other bytes are none.
+    /// Short runs and runs of other bytes are none; of the others, the longest, down to whole units.
     #[test]
     fn overwritten_sectors_are_told() {
-        let mut bytes: Vec<u8> = (0..20_000u32).map(|n| n as u8 | 1).collect();
-        assert_eq!(run(&bytes, 100), None);
-        bytes[412..924].fill(0);
-        assert_eq!(run(&bytes, 100), Some((512, 512, 0, 512)));
-        bytes[3996..8092].fill(0xff);
-        assert_eq!(run(&bytes, 100), Some((4096, 4096, 0xff, 4096)));
-        bytes.fill(0);
-        assert_eq!(run(&bytes, 100), Some((100, 20_000, 0, 4096)));
-        assert_eq!(run(&[0; 63], 100), None);
+        let mut bytes: Vec<u8> = (0..20_000u32).map(|n| (n % 200) as u8 | 1).collect();
+        assert_eq!(run(&bytes), None);
+        bytes[400..463].fill(0);
+        assert_eq!(run(&bytes), None);
+        bytes[400..900].fill(0);
+        bytes[5000..9000].fill(0xff);
+        assert_eq!(run(&bytes), Some((5000, 4000, 0xff)));
+        assert_eq!(run(&[]), None);
+        for (start, end, expected) in [
+            (500, 1030, Some((512, 512, 512))),
+            (4000, 8200, Some((4096, 4096, 4096))),
+            (4096, 8704, Some((4096, 4608, 512))),
+            (500, 1000, None),
+        ] {
+            assert_eq!(filled(start, end), expected);
+        }
     }
 }

@@ -27,7 +27,7 @@ pub enum Cause {
     /// One bit was flipped: the byte's offset in the file, and the bit.
     FlippedBit(u64, u8),
     /// Bytes were overwritten with zeros or ones: the offset of the first, how many, with what, and
-    /// the size of the sectors that they fill.
+    /// the size of the sectors or pages that they fill; 1 where they fill none.
     Overwritten(u64, u64, u8, u32),
     /// Bytes of another place: the offset of the first, how many, the file they are from (none:
     /// this one), and where they lie there.
@@ -67,10 +67,13 @@ impl std::fmt::Display for Cause {
             Cause::FlippedBit(offset, bit) => {
                 write!(f, "one flipped bit: bit {bit} at {offset:#x}")
             }
-            Cause::Overwritten(offset, size, byte, sector) => write!(
-                f,
-                "{size} bytes from {offset:#x} on are all {byte:#04x}, up to borders of {sector} bytes"
-            ),
+            Cause::Overwritten(offset, size, byte, sector) => {
+                write!(f, "{size} bytes from {offset:#x} on are all {byte:#04x}")?;
+                match sector {
+                    1 => Ok(()),
+                    _ => write!(f, ", whole units of {sector}"),
+                }
+            }
             Cause::Elsewhere(offset, size, file, from) => {
                 write!(f, "{size} bytes from {offset:#x} on are those at {from:#x}")?;
                 file.as_ref().map_or(Ok(()), |file| write!(f, " of {}", file.display()))

@@ -38,9 +38,7 @@ pub(super) fn rebuild(
                     .map(|bytes| cure(footer.index, bytes))
             }
             (Code::FilterDamaged, Some(footer)) => {
-                let made = filter(file, parts, footer.filter)?;
-                made.filter(|made| agrees(file, parts, footer.filter, made).unwrap_or(false))
-                    .map(|bytes| cure(footer.filter, bytes))
+                filter(file, parts, footer.filter)?.map(|bytes| cure(footer.filter, bytes))
             }
             _ => None,
         };
@@ -126,15 +124,31 @@ fn sealed(id: FileId, kind: Kind, content: &[u8], offset: u64) -> Vec<u8> {
     out
 }
 
-/// The sealed filter of the data blocks' keys.
+/// The sealed filter of the data blocks' keys, if it is the one that was there.
 fn filter(file: &dyn File, parts: &Parts<'_>, handle: Handle) -> Result<Option<Vec<u8>>> {
+    let mut stored = [0];
+    file.read_at(&mut stored, handle.offset)?;
+    // What is there if it was not overwritten, or what the default of ten bits a key makes.
+    let candidates = [stored[0], 6].into_iter().filter(|probes| (1..=16).contains(probes));
+    for probes in candidates {
+        if let Some(made) = filter_of(file, parts, handle, probes)?
+            && agrees(file, parts, handle, &made)?
+        {
+            return Ok(Some(made));
+        }
+    }
+    Ok(None)
+}
+
+fn filter_of(
+    file: &dyn File,
+    parts: &Parts<'_>,
+    handle: Handle,
+    probes: u8,
+) -> Result<Option<Vec<u8>>> {
     let Some(id) = parts.report.id else { return Ok(None) };
     let size = (handle.size as usize).saturating_sub(TRAILER_SIZE);
     let lines = size.saturating_sub(8) / 64;
-    let mut probes = [0];
-    file.read_at(&mut probes, handle.offset)?;
-    // What is there if it was not overwritten, else what the default of ten bits a key makes.
-    let probes = if (1..=16).contains(&probes[0]) { probes[0] } else { 6 };
     let mut content = vec![0; 8 + lines * 64];
     if lines > 0 {
         content[0] = probes;

@@ -10,7 +10,7 @@ use beachdb::vfs::os::OsVfs;
 use beachdb::{Db, Options};
 
 use super::super::stores::{Beach, MANIFEST};
-use super::{on_disk, sea};
+use super::{on_disk, sea, sea_of};
 
 fn found(dir: &Path) -> Vec<Finding> {
     let view = View::take(&OsVfs, dir).expect("a view");
@@ -91,7 +91,7 @@ fn orphans_are_what_the_next_writer_removes() {
 /// A named file that is missing, cut, grown, or another one: the finding names it.
 #[test]
 fn files_that_are_not_as_the_manifest_says_are_named() {
-    let other = Beach::busy();
+    let other = on_disk(&sea_of(43, 12, 1 << 20));
     for (code, change) in [
         (Code::TableMissing, 0),
         (Code::TableCut, 1),
@@ -101,7 +101,7 @@ fn files_that_are_not_as_the_manifest_says_are_named() {
         (Code::LogStranger, 5),
         (Code::LogCut, 6),
     ] {
-        let beach = Beach::busy();
+        let beach = on_disk(&sea(12, 1 << 20));
         let name = match change {
             0..=3 => beach.names(".sst")[0].clone(),
             _ => beach.names(".wal").last().expect("a log").clone(),

@@ -80,6 +80,12 @@ fn any_key_fits_into_the_page() {
     assert!(text.contains("\\\\xff\\\\x00\\\\xfe"));
     let twice = beach.run(MANIFEST, &["html", "sand"]);
     assert_eq!(twice.out, text, "standard output has the same page");
+    let again = beach.run(MANIFEST, &["html", "sand", "-o", "sand.html"]);
+    assert_eq!(again.code, 0, "an earlier page is replaced: {}", again.err);
+    let current = fs::read(beach.path("CURRENT")).expect("CURRENT");
+    let refused = beach.run(MANIFEST, &["html", "sand", "-o", "sand/CURRENT"]);
+    assert_eq!(refused.code, 2, "no other file is: {}", refused.err);
+    assert_eq!(fs::read(beach.path("CURRENT")).expect("CURRENT"), current);
     if let Some(browser) = chromium() {
         let report = self_test(&browser, &page, beach.home());
         assert_eq!(report["ok"], true, "{report}");
@@ -95,6 +101,13 @@ fn a_long_history_does_not_stall() {
     let page = page_of(&beach);
     if let Some(keep) = env::var_os("BEACH_PAGE") {
         fs::copy(&page, keep).expect("a copy");
+    }
+    for words in
+        [&["lsm", "sand"][..], &["summarize", "sand"], &["check", "sand"], &["file", "7", "sand"]]
+    {
+        let began = std::time::Instant::now();
+        assert!(beach.run(MANIFEST, words).code < 2);
+        println!("{}: {:?}", words[0], began.elapsed());
     }
     println!("page: {} bytes", fs::metadata(&page).expect("the page").len());
     let browser = chromium().expect("chromium");

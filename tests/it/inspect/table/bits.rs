@@ -7,7 +7,7 @@ use beachdb::inspect::table::doctor::{Cause, changes, doctor};
 use beachdb::inspect::table::{at, layout, part, tree};
 use beachdb::inspect::{Code, Compression};
 
-use super::made::{Memory, read, small};
+use super::made::{Memory, read, small, table};
 
 /// What a damaged part is called.
 fn code(part: &str) -> Code {
@@ -122,6 +122,24 @@ fn every_byte_has_a_name() {
         let size = regions.last().map_or(0, |region| region.offset + region.size);
         assert_eq!(at(&file, size).expect("a reading"), None);
     }
+}
+
+/// A block with ends of four bytes, and keys without a common prefix: the fields still meet.
+#[test]
+fn wide_blocks_are_laid_out_too() {
+    let entries = (0..3u64).map(|n| (vec![b'a' + n as u8; 70], n, Some(vec![n as u8; 70_000])));
+    let bytes = table(5, 1 << 20, Compression::None, entries);
+    let (mut end, mut wide) = (0, 0);
+    layout(&Memory::of(bytes.clone()), &mut |region| {
+        assert_eq!(region.offset, end, "{region:?}");
+        end += region.size;
+        wide += u32::from(region.name.contains(" end of entry") && region.size == 4);
+        Ok::<(), Error>(())
+    })
+    .expect("a layout");
+    assert_eq!((end, wide), (bytes.len() as u64, 6));
+    let seen = read(&bytes).expect("a reading");
+    assert_eq!((seen.damaged, seen.entries.len()), (0, 3));
 }
 
 /// The bytes of a part and its regions fit together, and what is not there is not found.

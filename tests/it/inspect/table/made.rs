@@ -20,7 +20,11 @@ pub(super) struct Memory {
 
 impl Memory {
     pub(super) fn of(bytes: Vec<u8>) -> Memory {
-        Memory { path: PathBuf::from("t.sst"), bytes: Mutex::new(bytes) }
+        Memory::named("t.sst", bytes)
+    }
+
+    pub(super) fn named(path: &str, bytes: Vec<u8>) -> Memory {
+        Memory { path: PathBuf::from(path), bytes: Mutex::new(bytes) }
     }
 }
 
@@ -86,8 +90,7 @@ pub(super) fn table(
         writer.add(&user, trailer, &value.unwrap_or_default()).expect("an entry");
     }
     writer.finish().expect("a table");
-    let bytes = file.bytes.lock().expect("a lock").clone();
-    bytes
+    file.bytes.lock().expect("a lock").clone()
 }
 
 /// Two dozen entries in several blocks: two versions of a key, tombstones, bytes that are no text,
