@@ -7,7 +7,12 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use beachdb::{Db, Durability, WriteBatch};
+use beachdb::inspect::follow::Follower;
+use beachdb::inspect::frames::Expect;
+use beachdb::inspect::wal::LogItem;
+use beachdb::vfs::os::OsVfs;
+use beachdb::vfs::{Access, Vfs};
+use beachdb::{Db, Durability, Error, WriteBatch};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::inspect::stores::{Beach, WAL};
@@ -134,6 +139,40 @@ fn half_a_frame_is_waited_for() {
     assert!(told[0].contains("zero-filled"), "{told:?}");
     assert_eq!(told.len(), 2, "{told:?}");
     assert!(following.is_silent());
+}
+
+/// A look falls between two writes of which the later one came first: nothing is said of the place that
+/// is whole at the next look. One that is not is a hole.
+#[test]
+fn a_place_that_is_just_being_written_is_no_hole() -> beachdb::Result<()> {
+    let beach = Beach::log_of(6);
+    let path = beach.path(&beach.names(".wal").remove(0));
+    let whole = std::fs::read(&path).expect("the log");
+    let batches: Vec<usize> = (64..whole.len() - 8)
+        .step_by(8)
+        .filter(|at| whole[*at..].starts_with(&[0xbe, 0xac, 1]))
+        .collect();
+    let writer = OpenOptions::new().write(true).open(&path).expect("the log");
+    let wipe = |from: usize, to: usize| {
+        writer.write_all_at(&vec![0; to - from], from as u64).expect("a write");
+    };
+    let file = OsVfs.open(&path, Access::Read)?;
+    let mut follower = Follower::begin(&*file, &Expect::default());
+    let mut look = || -> beachdb::Result<(u64, u64)> {
+        let mut holes = 0;
+        follower.look(&mut |item| {
+            holes += u64::from(matches!(item, LogItem::Hole(_)));
+            Ok::<(), Error>(())
+        })?;
+        Ok((follower.totals().batches, holes))
+    };
+    wipe(batches[2], batches[3]);
+    assert_eq!(look()?, (2, 0));
+    writer.write_all_at(&whole, 0).expect("a write");
+    wipe(batches[4], batches[5]);
+    assert_eq!(look()?, (4, 0));
+    assert_eq!(look()?, (5, 1));
+    Ok(())
 }
 
 /// A log that another has succeeded will not grow: the output ends by itself, with a summary.

@@ -1,19 +1,26 @@
 //! Logs made to take long or to fill memory.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use beachdb::Error;
+use beachdb::format::coding::{crc32, mix};
 use beachdb::format::frame::{self, BatchPayload, Kind};
 use beachdb::format::header::{FileKind, Header};
 use beachdb::inspect::frames::Expect;
 use beachdb::inspect::wal::{LogTotals, read_log};
 use beachdb::types::{FileId, FileNumber, SeqNo, StoreId};
 use beachdb::vfs::os::OsVfs;
-use beachdb::vfs::{Access, Vfs};
+use beachdb::vfs::{Access, File, Fill, Vfs};
 use beachdb::{Result, WriteBatch};
 
 const ID: FileId = FileId(0x0123_4567_89ab_cdef);
 const SIZE: usize = 16 << 20;
+
+/// Bad places, each of which claims the rest of the file: to believe them all is 160 GB to read.
+const CLAIMS: u64 = 10_000;
 
 fn header() -> Vec<u8> {
     let (kind, version, store) = (FileKind::Wal, 1, StoreId(1));
@@ -21,17 +28,63 @@ fn header() -> Vec<u8> {
     header.encode().to_vec()
 }
 
-/// Reads a log within the time that a linear reading needs many times over.
+/// Counts the bytes that are read.
+#[derive(Debug)]
+struct Counted {
+    file: Arc<dyn File>,
+    bytes: AtomicU64,
+}
+
+impl File for Counted {
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize> {
+        let read = self.file.read_at(buffer, offset)?;
+        self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+
+    fn write_at(&self, _bytes: &[u8], _offset: u64) -> Result<()> {
+        unreachable!("a log that is inspected")
+    }
+
+    fn allocate(&self, _size: u64, _fill: Fill) -> Result<()> {
+        unreachable!("a log that is inspected")
+    }
+
+    fn sync(&self) -> Result<()> {
+        unreachable!("a log that is inspected")
+    }
+
+    fn size(&self) -> Result<u64> {
+        self.file.size()
+    }
+}
+
+/// Reads a log, and no more of it than a few times its size.
 fn read(bytes: &[u8], what: &str) -> Result<LogTotals> {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("000002.wal");
     std::fs::write(&path, bytes).expect("the log");
-    let file = OsVfs.open(&path, Access::Read)?;
+    let file = Counted { file: OsVfs.open(&path, Access::Read)?, bytes: AtomicU64::new(0) };
     let began = Instant::now();
-    let totals = read_log(&*file, &Expect::default(), &mut |_| Ok::<(), Error>(()))?;
+    let totals = read_log(&file, &Expect::default(), &mut |_| Ok::<(), Error>(()))?;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(30), "{what}: {took:?}");
+    let (size, read) = (bytes.len() as u64, file.bytes.into_inner());
+    assert!(read < 20 * size + (1 << 20), "{what}: {read} bytes were read of {size}");
     Ok(totals)
+}
+
+/// The header of a frame that claims a payload of this size.
+fn claim(id: FileId, at: u64, size: u32) -> [u8; frame::FRAME_HEADER_SIZE] {
+    let mut claim = frame::encode_header(id, at, Kind::Batch, 0, &[b""]);
+    claim[4..8].copy_from_slice(&size.to_le_bytes());
+    let crc = crc32(&[&claim[..20]]) ^ mix(id, at);
+    claim[20..].copy_from_slice(&crc.to_le_bytes());
+    claim
 }
 
 fn batch(seqno: u64) -> Vec<u8> {
@@ -77,24 +130,16 @@ fn no_log_takes_long() -> Result<()> {
     let mut claims = header();
     let other = FileId(ID.0 ^ 0xffff);
     let mut count = 0;
-    while claims.len() < SIZE {
+    while count < CLAIMS {
         count += 1;
-        let at = claims.len();
-        frame::encode(&mut claims, ID, at as u64, Kind::Batch, 0, &[&batch(count)]);
         let at = claims.len() as u64;
-        let rest = vec![0; (SIZE as u64 - at).min(SIZE as u64) as usize];
-        if rest.len() < 4096 {
-            break;
-        }
-        let claim = frame::encode_header(other, at, Kind::Batch, 0, &[&rest]);
-        claims.extend_from_slice(&claim);
-        if count == 2000 {
-            break;
-        }
+        frame::encode(&mut claims, ID, at, Kind::Batch, 0, &[&batch(count)]);
+        let at = claims.len();
+        claims.extend_from_slice(&claim(other, at as u64, (SIZE - at) as u32));
     }
     claims.resize(SIZE + 64, 7);
     let totals = read(&claims, "claims")?;
-    assert_eq!(totals.batches, 2000);
+    assert_eq!(totals.batches, CLAIMS);
     Ok(())
 }
 
@@ -104,12 +149,7 @@ fn a_claimed_size_allocates_nothing() -> Result<()> {
     for id in [ID, FileId(5)] {
         let mut claims = header();
         let at = claims.len() as u64;
-        let mut claim = frame::encode_header(id, at, Kind::Batch, 0, &[b""]);
-        claim[4..8].copy_from_slice(&(frame::PAYLOAD_SIZE_MAX as u32).to_le_bytes());
-        let mix = beachdb::format::coding::mix(id, at);
-        let crc = beachdb::format::coding::crc32(&[&claim[..20]]) ^ mix;
-        claim[20..].copy_from_slice(&crc.to_le_bytes());
-        claims.extend_from_slice(&claim);
+        claims.extend_from_slice(&claim(id, at, frame::PAYLOAD_SIZE_MAX as u32));
         let totals = read(&claims, "a claim")?;
         assert_eq!((totals.frames, totals.torn), (0, 1));
     }
