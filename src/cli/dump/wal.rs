@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn every_example_is_parsed() {
         <WalArgs as clap::CommandFactory>::command().debug_assert();
-        let examples = [EXAMPLES, SALVAGE, AT].concat();
+        let examples = [EXAMPLES, SALVAGE, AT].join("\n");
         let mut count = 0;
         for line in examples.lines().filter_map(|line| line.trim().strip_prefix("beach-walDump")) {
             let words = line.split('|').next().unwrap_or_default().split_whitespace();
