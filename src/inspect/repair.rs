@@ -18,6 +18,7 @@ mod choose;
 mod history;
 mod lenient;
 mod logs;
+mod mended;
 mod source;
 mod stock;
 mod survey;
@@ -220,7 +221,13 @@ impl Plan {
         let mut surveyed = Vec::new();
         for table in &stock.tables {
             progress(&table.path);
-            let survey = survey::survey(table)?;
+            let mut survey = survey::survey(table)?;
+            let is_damaged = survey.findings.iter().any(Finding::is_damage);
+            if is_damaged && let Some(mended) = mended::mended(table)? {
+                let again = survey::survey(&mended)?;
+                let found = again.found.map(survey::Surveyed::mended);
+                survey = survey::Survey { found, losses: again.losses, ..survey };
+            }
             self.findings.extend(survey.findings);
             self.losses.extend(survey.losses);
             match survey.found {
@@ -243,6 +250,9 @@ impl Plan {
         for unit in &self.recipe.units {
             for table in &unit.tables {
                 let (action, why) = match unit.tables.len() {
+                    1 if table.is_sound && table.is_mended => {
+                        (Action::Copy, "mended: its checksums prove what was there".to_owned())
+                    }
                     1 if table.is_sound => (Action::Copy, String::new()),
                     1 => (Action::Rewrite, "from what can be read of it".to_owned()),
                     count => (Action::Merge, format!("{count} tables share keys and times")),

@@ -26,6 +26,8 @@ pub(super) struct Surveyed {
     pub(super) meta: TableMeta,
     /// It can be copied as it is.
     pub(super) is_sound: bool,
+    /// It is read with what was damaged put right.
+    pub(super) is_mended: bool,
     job: u64,
     inputs: Vec<FileNumber>,
 }
@@ -39,6 +41,11 @@ pub(super) struct Survey {
 }
 
 impl Surveyed {
+    /// The same, read with what was damaged put right.
+    pub(super) fn mended(self) -> Surveyed {
+        Surveyed { is_mended: true, ..self }
+    }
+
     pub(super) fn candidate(&self, stock: &Stock) -> Candidate {
         let number = self.meta.number;
         Candidate {
@@ -156,7 +163,9 @@ impl Survey {
         };
         let (job, inputs) = properties.map_or((0, Vec::new()), |it| (it.job, it.inputs));
         let (path, file, level) = (table.path.clone(), Arc::clone(&table.file), table.level);
-        self.found = Some(Surveyed { path, file, level, places, meta, is_sound, job, inputs });
+        let is_mended = false;
+        let found = Surveyed { path, file, level, places, meta, is_sound, is_mended, job, inputs };
+        self.found = Some(found);
         Ok(())
     }
 
