@@ -32,6 +32,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::table::{COMPARATOR, Origin, TableMeta};
+use crate::probe::failpoint;
 use crate::table::{TableOrigin, TableWriter, WriterOptions};
 use crate::types::{Level, SeqNo, StoreId};
 use crate::vfs::{self, File, Fill, Lock, Vfs};
@@ -71,6 +72,7 @@ impl Core {
     pub(super) fn checkpoint(&self, dir: &Path) -> Result<Checkpoint> {
         let vfs = &*self.files.vfs;
         let _lock = claim(vfs, dir)?;
+        failpoint("checkpoint_after_claim");
         let (view, seqno) = self.moment();
         let store = StoreId(self.files.runtime.random_u64());
         let files = Arc::new(Files::new(&self.options, dir, store, self.files.next_number()));
@@ -96,12 +98,17 @@ impl Core {
 impl Making<'_> {
     fn run(mut self) -> Result<Checkpoint> {
         mark(&*self.files.vfs, &self.files.dir)?;
+        failpoint("checkpoint_after_mark");
         let mut tables = self.share_tables()?;
+        failpoint("checkpoint_after_links");
         tables.extend(self.write_memtables()?);
+        failpoint("checkpoint_after_memtables");
         self.made.tables = tables.len() as u64;
         self.made.table_bytes = tables.iter().map(|(_, table)| table.size).sum();
         self.begin_store(tables)?;
+        failpoint("checkpoint_after_store");
         self.unmark();
+        failpoint("checkpoint_after_unmark");
         Ok(self.made)
     }
 
@@ -123,7 +130,10 @@ impl Making<'_> {
         let from = self.core.files.table_path(table.meta.number);
         let to = self.files.table_path(table.meta.number);
         match vfs.link(&from, &to) {
-            Ok(()) => Ok(true),
+            Ok(()) => {
+                failpoint("checkpoint_after_link");
+                Ok(true)
+            }
             // Under a read-only handle the writer may have taken the name away; the file is still
             // open here.
             Err(error) if vfs::cannot_link(&error) || error.is_not_found() => {
@@ -196,10 +206,13 @@ impl Making<'_> {
             ..Edit::default()
         };
         // Its directory syncs make the names of the tables durable before CURRENT.
+        failpoint("checkpoint_after_log");
         open::plain(Manifest::create(files, first, self.core.options.manifest_size))?;
+        failpoint("checkpoint_after_manifest");
         let mut wal = Wal::fresh(files, &Arc::new(Counters::default()), log);
         wal.mark()?;
         wal.close()?;
+        failpoint("checkpoint_after_close");
         wal.sync_written()
     }
 

@@ -32,6 +32,7 @@ use crate::error::{Error, Result};
 use crate::format::edit::{self, Edit};
 use crate::format::filter;
 use crate::format::key::{KEY_SIZE_MAX, Trailer};
+use crate::probe::failpoint;
 use crate::runtime::Worker;
 use crate::table::BlockEntry;
 use crate::types::{FileNumber, SeqNo, ValueKind};
@@ -222,6 +223,7 @@ impl Core {
         let mut counters = manifest.state().counters;
         count(&mut counters);
         manifest.append(Edit { counters: Some(counters), ..edit })?;
+        failpoint("install_after_manifest");
         let previous = Arc::clone(&self.superversion.load().version);
         let version = Version::from_state(manifest.state(), &previous, &self.tables);
         let version = version.map_err(Failure::Poison)?;
@@ -237,6 +239,7 @@ impl Core {
             upto: None,
         });
         drop(manifest);
+        failpoint("install_after_publish");
         side.compactions.unsettle();
         self.update_pressure();
         side.wake_compactor();

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::edit::LogMeta;
 use crate::format::header::{FileKind, HEADER_SIZE, Header};
 use crate::format::{FORMAT_VERSION, names};
+use crate::probe::failpoint;
 use crate::runtime::Runtime;
 use crate::types::{FileId, FileNumber, StoreId};
 use crate::vfs::{File, Fill, Vfs};
@@ -106,10 +107,16 @@ impl Files {
         let path = self.log_path(meta.number);
         let file = self.vfs.create(&path)?;
         let made = (|| {
+            failpoint("log_begin_after_create");
             file.allocate(meta.size, fill)?;
+            failpoint("log_begin_after_allocate");
             file.write_at(&self.header(FileKind::Wal, meta.number, meta.id).encode(), 0)?;
+            failpoint("log_begin_after_header");
             file.sync()?;
-            self.sync_dir()
+            failpoint("log_begin_after_sync");
+            self.sync_dir()?;
+            failpoint("log_begin_after_dir_sync");
+            Ok(())
         })();
         match made {
             Ok(()) => Ok((meta, file)),
@@ -145,8 +152,12 @@ impl Files {
     pub(super) fn set_current(&self, number: FileNumber) -> Result<(), Failure> {
         let temp = self.path(names::CURRENT_TEMP);
         self.write_current_temp(number).map_err(Failure::Refused)?;
+        failpoint("current_before_rename");
         let renamed = self.vfs.rename(&temp, &self.path(names::CURRENT));
-        renamed.and_then(|()| self.sync_dir()).map_err(Failure::Poison)
+        failpoint("current_after_rename");
+        renamed.and_then(|()| self.sync_dir()).map_err(Failure::Poison)?;
+        failpoint("current_after_dir_sync");
+        Ok(())
     }
 
     fn write_current_temp(&self, number: FileNumber) -> Result<()> {
@@ -155,7 +166,9 @@ impl Files {
             self.vfs.remove(&temp)?;
         }
         let file = self.vfs.create(&temp)?;
+        failpoint("current_after_create");
         file.write_at(names::encode_current(number).as_bytes(), 0)?;
+        failpoint("current_after_write");
         file.sync()
     }
 }

@@ -15,6 +15,7 @@ use super::superversion::Immutable;
 use crate::error::Result;
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
+use crate::probe::failpoint;
 use crate::runtime::Step;
 use crate::table::{Compression, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
@@ -76,7 +77,9 @@ impl Core {
             ..Edit::default()
         };
         let count = |counters: &mut Counters| count_flush(counters, counted.as_ref());
+        failpoint("flush_before_install");
         self.install(side, edit, count, Some(immutable))?;
+        failpoint("flush_after_install");
         self.tell(&Event::FlushEnded {
             job,
             table: counted.map(|table| (table.number, table.size)),
@@ -117,6 +120,7 @@ impl Core {
             ..WriterOptions::default()
         };
         let file = self.files.vfs.create(&self.files.table_path(number))?;
+        failpoint("flush_after_create");
         let mut writer = TableWriter::new(file, options, origin);
         let mut entries: MemtableIter = immutable.memtable.iter();
         entries.first();
@@ -126,7 +130,9 @@ impl Core {
             entries.next();
         }
         let meta = writer.finish()?;
+        failpoint("flush_after_table_sync");
         self.files.sync_dir()?;
+        failpoint("flush_after_dir_sync");
         Ok(meta)
     }
 
@@ -151,6 +157,7 @@ impl Core {
         for log in &immutable.logs {
             // A log that cannot be removed is left over; the next opening removes it.
             let _ = self.files.vfs.remove(&self.files.log_path(*log));
+            failpoint("flush_after_log_removed");
         }
         // A writer that waits for this very flush holds `writing`; it leaves the mark itself.
         let Some(mut writing) = side.writing.try_lock() else { return Ok(()) };
@@ -160,7 +167,9 @@ impl Core {
         if side.poison.is_set() {
             return Ok(());
         }
-        writing.wal.mark().map_err(Failure::Poison)
+        writing.wal.mark().map_err(Failure::Poison)?;
+        failpoint("flush_after_mark");
+        Ok(())
     }
 
     /// Flushes everything written so far and returns when it is in tables.

@@ -39,6 +39,7 @@ use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::key::Trailer;
 use crate::format::table::{Origin, Properties, TableMeta};
+use crate::probe::failpoint;
 use crate::table::{Table, TableIter, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo, ValueKind};
 
@@ -128,18 +129,23 @@ impl<'a> IngestWriter<'a> {
         if self.made.is_empty() {
             return Ok(self.core.visible_seqno());
         }
+        failpoint("ingest_after_tables");
         self.core.files.sync_dir()?;
+        failpoint("ingest_after_dir_sync");
         loop {
             let last = self.core.visible_seqno();
             if last >= self.seqno {
                 self.renumber(last)?;
+                failpoint("ingest_after_renumber");
             }
             // What is in memory now goes without anybody waiting for it.
             self.core.flush()?;
+            failpoint("ingest_after_flush");
             let mut writing = self.side.writing.lock();
             self.side.poison.check()?;
             if writing.last_seqno < self.seqno {
                 self.core.empty_memory(self.side, &mut writing)?;
+                failpoint("ingest_after_empty_memory");
                 return self.install(&mut writing);
             }
         }
@@ -229,14 +235,17 @@ impl<'a> IngestWriter<'a> {
         let (core, side) = (self.core, self.side);
         let (tables, bytes) = (self.made.len() as u64, self.made.iter().map(|it| it.size).sum());
         side.refused_or_poisoned(self.publish(writing))?;
+        failpoint("ingest_after_publish");
         writing.last_seqno = self.seqno;
         core.visible.store(self.seqno.0, Ordering::Release);
+        failpoint("ingest_after_visible");
         let us = core.files.runtime.monotonic_us().saturating_sub(self.started_us);
         core.tell(&Event::Ingested { job: self.job, tables, bytes, seqno: self.seqno, us });
         side.compactions.unsettle();
         core.update_pressure();
         side.wake_compactor();
         side.synced(writing.wal.mark())?;
+        failpoint("ingest_after_mark");
         Ok(self.seqno)
     }
 
@@ -250,6 +259,7 @@ impl<'a> IngestWriter<'a> {
         if let Err(failure) = manifest.append(edit) {
             return Err(self.settle(&mut manifest, failure));
         }
+        failpoint("ingest_after_manifest");
         self.made.clear();
         let previous = Arc::clone(&core.superversion.load().version);
         let version = Version::from_state(manifest.state(), &previous, &core.tables);

@@ -18,6 +18,7 @@ use crate::format::edit::{Edit, Lineage, Reason};
 use crate::format::frame::Kind;
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
+use crate::probe::failpoint;
 use crate::record::Writer;
 use crate::types::{FileId, FileNumber};
 use crate::vfs::{Access, File};
@@ -109,10 +110,12 @@ impl Manifest {
         let mut next = self.state.clone();
         next.apply(&edit).map_err(|reason| Failure::Poison(our_bug(&self.files, &reason)))?;
         let written = write_edit(&mut self.writer, self.synced_upto, &edit);
+        failpoint("manifest_after_append");
         if let Err(error) = written.and_then(|()| self.file.sync()) {
             self.broken = true;
             return Err(Failure::Refused(error));
         }
+        failpoint("manifest_after_sync");
         self.state = next;
         self.promise();
         Ok(())
@@ -143,7 +146,9 @@ impl Manifest {
             rollovers: self.state.lineage.map_or(0, |past| past.rollovers).saturating_add(1),
         });
         let first = stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
+        failpoint("rollover_before_begin");
         let mut next = begin(&self.files, &first, self.size_max).map_err(Failure::Refused)?;
+        failpoint("rollover_after_begin");
         if let Err(failure) = next.install() {
             match &failure {
                 Failure::Refused(_) => remove_unnamed(&self.files, next.number),
@@ -151,6 +156,7 @@ impl Manifest {
             }
             return Err(failure);
         }
+        failpoint("rollover_after_install");
         *self = next;
         // History is a convenience: failing to trim it must not fail the edit.
         let _ = trim_history(&self.files, self.number);
@@ -203,9 +209,13 @@ fn write_first(
     let first = Edit { next_file: Some(files.next_number()), ..first.clone() };
     state.next_file = files.next_number();
     let mut writer = Writer::new(Arc::clone(file), id, FIRST_FRAME);
+    failpoint("manifest_begin_after_create");
     write_edit(&mut writer, 0, &first)?;
+    failpoint("manifest_begin_after_write");
     file.sync()?;
+    failpoint("manifest_begin_after_sync");
     files.sync_dir()?;
+    failpoint("manifest_begin_after_dir_sync");
     Ok((writer, state))
 }
 

@@ -39,6 +39,7 @@ use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
+use crate::probe::failpoint;
 use crate::runtime::{Priority, Step};
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
@@ -165,6 +166,7 @@ pub(super) fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
         made.push(ancestor);
     }
     vfs.create_dir_all(dir)?;
+    failpoint("create_after_dir");
     for path in made {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         vfs.sync_dir(parent.unwrap_or(Path::new(".")))?;
@@ -199,7 +201,9 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
     let files = Arc::new(Files::new(&options, dir, store, next));
     let counters = Arc::new(Counters::default());
     // It will see syncs, or stay small: zeros pay.
+    failpoint("create_before_log");
     let log = files.create_log(Fill::Zeros, 0)?;
+    failpoint("create_after_log");
     let first = Edit {
         reason: Reason::Create,
         store: Some(StoreInfo {
@@ -212,8 +216,10 @@ fn create(dir: &Path, options: Options, lock: Box<dyn Lock>) -> Result<Core> {
         ..Edit::default()
     };
     let manifest = plain(Manifest::create(&files, first, options.manifest_size))?;
+    failpoint("create_after_manifest");
     let mut wal = Wal::fresh(&files, &counters, log);
     wal.mark()?;
+    failpoint("create_after_mark");
     remove_left_over(&files, manifest.state(), manifest.position().0)?;
     let (memtable, memtable_writer) = Memtable::new();
     let writing = Writing {
@@ -305,6 +311,7 @@ fn remove_left_over(files: &Files, state: &State, manifest: FileNumber) -> Resul
         };
         if left_over {
             files.vfs.remove(&files.path(&name))?;
+            failpoint("recovery_after_left_over_removed");
         }
     }
     Ok(())
@@ -448,11 +455,14 @@ impl Core {
         if self.should_flush(side) {
             self.flush()?;
         }
+        failpoint("close_after_flush");
         // After an error the next handle has a look; this one does not wait until it may try again.
         if self.counters.flushes.get() > 0 && self.counters.background_errors.get() == 0 {
             self.settle_small(side)?;
         }
+        failpoint("close_before_sync");
         self.sync()?;
+        failpoint("close_after_sync");
         self.finish(side)
     }
 

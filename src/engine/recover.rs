@@ -21,6 +21,7 @@ use super::wal::Wal;
 use crate::error::{Error, Result};
 use crate::format::edit::{Edit, Reason};
 use crate::format::frame::Kind;
+use crate::probe::failpoint;
 use crate::record;
 use crate::types::SeqNo;
 use crate::vfs::Fill;
@@ -46,20 +47,27 @@ pub(super) fn recover(
     let log = files.create_log(fill, doubtful)?;
     let added = vec![log.0];
     let mut wal = Wal::fresh(files, counters, log);
+    failpoint("recovery_after_log");
     let mut edit = Edit { reason: Reason::Recovery, ..Edit::default() };
     if doubtful > 0 {
         plain(manifest.append(Edit { logs_added: added, ..edit.clone() }))?;
+        failpoint("recovery_after_log_edit");
         write_again(&mut wal, image)?;
+        failpoint("recovery_after_copy");
         wal.sync_written()?;
+        failpoint("recovery_after_copy_sync");
     } else {
         edit.logs_added = added;
     }
     end_logs(&mut edit, image);
+    failpoint("recovery_before_end_edit");
     plain(manifest.append(edit))?;
+    failpoint("recovery_after_end_edit");
     if doubtful > 0 {
         wal.promise();
     }
     wal.mark()?;
+    failpoint("recovery_after_mark");
     Ok(wal)
 }
 

@@ -19,6 +19,7 @@ use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::table::TableMeta;
+use crate::probe::failpoint;
 use crate::runtime::Worker;
 use crate::table::Table;
 use crate::types::FileNumber;
@@ -56,7 +57,9 @@ impl TableSpace {
     pub(super) fn collect_garbage(&self) {
         let garbage = std::mem::take(&mut *self.garbage.lock());
         for number in garbage {
+            failpoint("obsolete_before_remove");
             let _ = self.vfs.remove(&self.dir.join(names::table(number)));
+            failpoint("obsolete_after_remove");
         }
     }
 }

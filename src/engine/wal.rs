@@ -21,6 +21,7 @@ use super::manifest::Manifest;
 use crate::error::Result;
 use crate::format::edit::{Edit, LogMeta, Reason};
 use crate::format::frame::{self, ClosePayload, EndPayload, Kind, MarkPayload};
+use crate::probe::failpoint;
 use crate::record::Writer;
 use crate::types::{FileNumber, SeqNo};
 use crate::vfs::{File, Fill};
@@ -137,17 +138,20 @@ impl Wal {
             }
             Err(error) => return Err(Failure::Refused(error)),
         };
+        failpoint("wal_grow_after_allocate");
         // The size must be durable before the manifest relies on it.
         if let Err(error) = self.file.sync() {
             self.unclose();
             return Err(Failure::Poison(error));
         }
+        failpoint("wal_grow_after_sync");
         let edit = Edit {
             reason: Reason::Grow,
             logs_grown: vec![(self.meta.number, grown)],
             ..Edit::default()
         };
         manifest.lock().append(edit)?;
+        failpoint("wal_grow_after_manifest");
         self.meta.size = grown;
         Ok(())
     }
@@ -197,8 +201,11 @@ impl Wal {
             self.unclose();
             return Err(error);
         }
+        failpoint("wal_after_sync");
         self.promise();
-        self.mark()
+        self.mark()?;
+        failpoint("wal_after_mark");
+        Ok(())
     }
 
     /// A sync failed. Where the log still ends with the closes of the handle before, a mark behind
@@ -215,6 +222,7 @@ impl Wal {
         let started = self.files.runtime.monotonic_us();
         for (_, file) in &self.unsynced {
             file.sync()?;
+            failpoint("wal_after_sync_of_older");
         }
         self.unsynced.clear();
         self.file.sync()?;
@@ -252,16 +260,21 @@ impl Wal {
     pub(super) fn rotate(&mut self, manifest: &Mutex<Manifest>) -> Result<(), Failure> {
         manifest.lock().mend()?;
         let (meta, file) = self.files.create_log(self.fill(), 0).map_err(Failure::Refused)?;
+        failpoint("rotate_after_create");
         let edit = Edit { reason: Reason::Rotate, logs_added: vec![meta], ..Edit::default() };
         // If this fails the new file stays: the edit may be durable all the same.
         manifest.lock().append(edit)?;
+        failpoint("rotate_after_manifest");
         self.end().map_err(Failure::Poison)?;
+        failpoint("rotate_after_end");
         self.unsynced.push((self.meta.number, Arc::clone(&self.file)));
         self.writer = Writer::new(Arc::clone(&file), meta.id, FIRST_FRAME);
         (self.meta, self.file) = (meta, file);
         (self.synced_upto, self.syncs) = (0, 0);
         *self.files.promises.log.lock() = None;
-        self.mark().map_err(Failure::Poison)
+        self.mark().map_err(Failure::Poison)?;
+        failpoint("rotate_after_mark");
+        Ok(())
     }
 
     fn end(&mut self) -> Result<()> {
@@ -284,6 +297,9 @@ impl Wal {
         self.files.promises.mark_due.store(false, Ordering::Release);
         self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
         self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
-        self.write_pushed()
+        failpoint("close_before_frames");
+        self.write_pushed()?;
+        failpoint("close_after_frames");
+        Ok(())
     }
 }

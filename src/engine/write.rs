@@ -26,6 +26,7 @@ use super::superversion::{Immutable, SuperVersion};
 use super::wal::Wal;
 use crate::error::{Error, Result};
 use crate::format::batch::WriteBatch;
+use crate::probe::failpoint;
 use crate::types::SeqNo;
 
 /// When a write returns.
@@ -169,7 +170,9 @@ impl Core {
             ));
         }
         let first = writing.last_seqno.plus(1);
+        failpoint("commit_before_append");
         side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
+        failpoint("commit_after_append");
         if group.iter().any(|request| request.durability == Durability::Sync) {
             side.synced(writing.wal.sync())?;
         }
@@ -180,7 +183,9 @@ impl Core {
             next = next.plus(count);
         }
         writing.last_seqno = SeqNo(next.0 - 1);
+        failpoint("commit_before_visible");
         self.visible.store(writing.last_seqno.0, Ordering::Release);
+        failpoint("commit_after_visible");
         self.counters.writes.add(next.0 - first.0);
         Ok(first)
     }
@@ -211,6 +216,7 @@ impl Core {
             let version = Arc::clone(&view.version);
             SuperVersion { memtable, immutables, version, upto: None }
         });
+        failpoint("rotate_after_publish");
         self.tell(&Event::Rotated { log: writing.wal.number(), memtable_bytes });
         self.update_pressure();
         side.wake_flusher();

@@ -13,6 +13,7 @@ use crate::format::key::{InternalKey, Trailer, VALUE_SIZE_MAX};
 use crate::format::table::{
     COMPARATOR, FOOTER_SIZE, Footer, Handle, Origin, Properties, TableMeta,
 };
+use crate::probe::failpoint;
 use crate::types::{FileId, FileNumber, Level, SeqNo, StoreId, ValueKind};
 use crate::vfs::File;
 
@@ -231,7 +232,9 @@ impl TableWriter {
         };
         let offset = self.offset();
         footer.encode(&mut self.buffer, offset);
+        failpoint("table_before_last_write");
         self.write_out()?;
+        failpoint("table_before_sync");
         self.sync()?;
         Ok(TableMeta::of(&properties, &footer, offset + FOOTER_SIZE as u64))
     }

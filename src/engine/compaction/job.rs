@@ -22,6 +22,7 @@ use crate::engine::version::Version;
 use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
+use crate::probe::failpoint;
 use crate::runtime::Step;
 use crate::table::{Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
@@ -233,6 +234,7 @@ impl Core {
             Action::Merge => {
                 // Before files are made that only an edit can name.
                 side.manifest.lock().mend()?;
+                failpoint("compaction_before_merge");
                 Some(self.merge(side, id, job, version).map_err(Failure::Refused)?)
             }
             Action::Move | Action::Drop => None,
@@ -254,20 +256,26 @@ impl Core {
                 count_merge(counters, merged);
             }
         };
+        failpoint("compaction_before_install");
         self.install(side, edit, count, None)?;
+        failpoint("compaction_after_install");
         if job.action != Action::Move {
             inputs.iter().for_each(|file| file.mark_obsolete());
         }
+        failpoint("compaction_after_obsolete");
         self.counters.compacted(job.action, inputs.len() as u64, merged.as_ref());
         let us = self.files.runtime.monotonic_us().saturating_sub(started);
         self.tell(&ended(id, us, &merged.unwrap_or_default()));
-        self.leave_mark(side)
+        self.leave_mark(side)?;
+        failpoint("compaction_after_mark");
+        Ok(())
     }
 
     /// Merges the inputs into new tables, durable with their names.
     fn merge(&self, side: &WriteSide, id: u64, job: &Job, version: &Version) -> Result<Merged> {
         let mut made = Vec::new();
         let merged = self.merge_into(side, id, job, version, &mut made);
+        failpoint("compaction_before_dir_sync");
         let merged = merged.and_then(|merged| self.files.sync_dir().map(|()| merged));
         if merged.is_err() {
             for number in made {
@@ -316,6 +324,7 @@ impl Core {
             };
             let file = self.files.vfs.create(&self.files.table_path(number))?;
             made.push(number);
+            failpoint("compaction_after_create");
             Ok(TableWriter::new(file, writer.clone(), origin))
         };
         let mut pause = || {

@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::format::block::Block;
 use crate::format::key::Trailer;
 use crate::format::table::TableMeta;
+use crate::probe::failpoint;
 use crate::table::{Table, TableWriter};
 use crate::types::{SeqNo, ValueKind};
 
@@ -247,6 +248,7 @@ impl Runner<'_> {
     fn finish_table(&mut self) -> Result<()> {
         let Some(writer) = self.writer.take() else { return Ok(()) };
         let table = writer.finish()?;
+        failpoint("compaction_after_table_sync");
         self.merged.entries_out += table.entries;
         self.merged.bytes_out += table.size;
         self.merged.tables.push(table);
