@@ -13,10 +13,13 @@
 
 pub mod artifact;
 mod controller;
+pub mod crowd;
+pub mod damage;
 pub mod faults;
 pub mod history;
 pub mod metamorphic;
 pub mod minimize;
+pub mod mutants;
 pub mod oracle;
 pub mod player;
 pub mod power;

@@ -179,6 +179,9 @@ impl Core {
         side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
         failpoint("commit_after_append");
         // Rule 11: nothing is visible before it is durable, if it is to be.
+        if mutant("visible_number_runs_ahead") {
+            self.visible.store(first.0 + count - 1, Ordering::Release);
+        }
         let early = mutant("visible_before_sync");
         if early {
             self.publish(&mut writing, first, group)?;

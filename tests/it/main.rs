@@ -20,6 +20,8 @@ mod kept;
 #[cfg(feature = "cli")]
 mod lab;
 mod model;
+#[cfg(feature = "cli")]
+mod mutants;
 mod orderings;
 mod schedules;
 mod scripts;
