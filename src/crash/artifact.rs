@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Value, json};
 
+use super::damage;
 use super::faults;
 use super::history::Setup;
 use super::metamorphic;
@@ -33,6 +34,8 @@ pub enum Cause {
     Power(Vec<Crash>),
     /// A fault of the file system.
     Fault(Fault),
+    /// Damage of a file: the number of the case.
+    Damage(u64),
     /// Another shape of the same store: the number of the variant.
     Metamorphic(u64),
 }
@@ -44,6 +47,7 @@ impl Cause {
         match self {
             Cause::Power(_) => "power",
             Cause::Fault(_) => "faults",
+            Cause::Damage(_) => "damage",
             Cause::Metamorphic(_) => "metamorphic",
         }
     }
@@ -71,6 +75,7 @@ impl fmt::Display for Cause {
                 let path = if path_contains.is_empty() { "any file" } else { path_contains };
                 write!(f, "{error:?} {times:?} at {op:?} of {path}, after {after} such calls")
             }
+            Cause::Damage(case) => write!(f, "damage {case}"),
             Cause::Metamorphic(variant) => write!(f, "variant {variant}"),
         }
     }
@@ -101,6 +106,7 @@ impl Artifact {
                     "error": format!("{:?}", fault.error),
                 });
             }
+            Cause::Damage(case) => object["case"] = (*case).into(),
             Cause::Metamorphic(variant) => object["variant"] = (*variant).into(),
         }
         object
@@ -117,6 +123,7 @@ impl Artifact {
                 Cause::Power(crashes.iter().map(crash_from_json).collect::<Result<_, _>>()?)
             }
             Some("faults") => Cause::Fault(fault_from_json(&value["fault"])?),
+            Some("damage") => Cause::Damage(value["case"].as_u64().ok_or("no case")?),
             Some("metamorphic") => {
                 Cause::Metamorphic(value["variant"].as_u64().ok_or("no variant")?)
             }
@@ -140,6 +147,7 @@ impl Artifact {
                 power::crash_once(&self.setup, crashes).map_err(|violation| violation.broken)
             }
             Cause::Fault(fault) => faults::run(&self.setup, fault).map(drop),
+            Cause::Damage(case) => damage::run(&self.setup, *case),
             Cause::Metamorphic(variant) => metamorphic::run(&self.setup, *variant).map(drop),
         }
     }
@@ -213,7 +221,7 @@ mod tests {
     fn an_artifact_goes_through_json() {
         let crashes = CrashPlan::all(9).map(|plan| Crash { op: 4, plan: Some(plan) });
         let crashes = crashes.chain([Crash { op: 7, plan: None }]).collect();
-        let mut causes = vec![Cause::Power(crashes), Cause::Metamorphic(3)];
+        let mut causes = vec![Cause::Power(crashes), Cause::Damage(8), Cause::Metamorphic(3)];
         for (op, path) in faults::PLACES {
             for (times, error) in faults::WAYS {
                 let path_contains = (*path).to_owned();

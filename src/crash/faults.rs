@@ -371,14 +371,20 @@ impl<'s> Run<'s> {
             }
         }
         let mut rest = due.iter();
-        for item in snapshot.iter() {
+        let mut pairs = snapshot.iter();
+        while let Some(item) = pairs.next() {
             match item {
                 Ok((key, value)) if rest.next() == Some((&key, &value.to_vec())) => {}
                 Ok((key, _)) => {
                     let found = format!("{} in a scan", key.escape_ascii());
                     return Err(Broken::new("the next pair", found));
                 }
-                Err(error) => failures.push(error),
+                Err(error) => {
+                    failures.push(error);
+                    if pairs.next().is_some() {
+                        return Err(Broken::new("nothing behind an error", "more of a scan"));
+                    }
+                }
             }
         }
         if failures.is_empty() && rest.next().is_some() {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use super::artifact::{Artifact, Cause};
+use super::damage;
 use super::faults;
 use super::history::{Setup, Shape, Step};
 use super::metamorphic;
@@ -41,6 +42,10 @@ fn fails(cause: &Cause, setup: &Setup) -> Option<Artifact> {
             let place = (fault.op, fault.path_contains.as_str());
             let violation = faults::sweep(setup, place, (fault.times, fault.error)).err()?;
             (Cause::Fault(violation.fault), violation.broken)
+        }
+        Cause::Damage(_) => {
+            let violation = damage::sweep(setup).err()?;
+            (Cause::Damage(violation.case), violation.broken)
         }
         Cause::Metamorphic(_) => {
             let (variant, broken) = *metamorphic::compare(setup).err()?;

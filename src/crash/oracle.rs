@@ -129,8 +129,14 @@ impl Oracle {
         content
     }
 
+    /// Every key that any batch names, in the order of the batches.
+    pub fn keys(&self) -> impl Iterator<Item = &Vec<u8>> {
+        self.batches.iter().flatten().map(|(key, _)| key)
+    }
+
     /// How many batches have exactly these operations.
-    fn batches_of(&self, last_seqno: u64) -> Option<usize> {
+    #[must_use]
+    pub fn batches_of(&self, last_seqno: u64) -> Option<usize> {
         (0..=self.batches.len()).find(|&batches| self.ops(batches) == last_seqno)
     }
 

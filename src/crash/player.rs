@@ -6,11 +6,11 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::history::{Setup, Step};
-use super::oracle::{Broken, Oracle, failing};
+use super::oracle::{Broken, Content, Oracle, failing};
 use crate::runtime::inline::InlineRuntime;
 use crate::vfs::Vfs;
 use crate::vfs::sim::SimVfs;
-use crate::{Db, Durability, Options, Result, Snapshot, WriteBatch};
+use crate::{Db, Durability, Iter, Options, Result, Snapshot, WriteBatch};
 
 /// Where the store is on the simulated disk.
 pub const DIR: &str = "/beach/sand";
@@ -58,6 +58,14 @@ pub(super) fn issue(oracle: &Mutex<Oracle>, changes: &[super::history::Change]) 
     batch
 }
 
+/// A moment that is kept: a snapshot, an iterator that has not begun, and how many batches both
+/// show.
+struct Held {
+    snapshot: Snapshot,
+    pairs: Iter,
+    batches: usize,
+}
+
 /// A store under way.
 pub struct Player<'s> {
     setup: &'s Setup,
@@ -67,7 +75,7 @@ pub struct Player<'s> {
     /// What may be left after a crash.
     pub oracle: Arc<Mutex<Oracle>>,
     db: Option<Db>,
-    snapshots: Vec<(Snapshot, usize)>,
+    snapshots: Vec<Held>,
     checkpoints: u64,
     /// What happened in handles that are closed.
     happened: Happened,
@@ -131,13 +139,17 @@ impl<'s> Player<'s> {
             Step::Snapshot => {
                 let snapshot = self.db()?.snapshot();
                 let batches = self.oracle.lock().acknowledged();
-                self.snapshots.push((snapshot, batches));
+                let pairs = snapshot.iter();
+                self.snapshots.push(Held { snapshot, pairs, batches });
             }
             Step::Release => self.release()?,
             Step::Reopen => {
                 self.let_go()?;
                 self.close()?;
                 self.open()?;
+                if !self.db()?.recovery().clean {
+                    return Err(Broken::new("a clean end", "an unclean one behind a close"));
+                }
             }
             Step::Drop => {
                 self.let_go()?;
@@ -176,13 +188,22 @@ impl<'s> Player<'s> {
         Ok(())
     }
 
-    /// Reads the oldest snapshot and drops it.
+    /// Reads the oldest snapshot and its iterator and drops them.
     fn release(&mut self) -> Result<(), Broken> {
         if self.snapshots.is_empty() {
             return Ok(());
         }
-        let (snapshot, batches) = self.snapshots.remove(0);
-        self.oracle.lock().check_shown(&snapshot, batches)
+        let Held { snapshot, pairs, batches } = self.snapshots.remove(0);
+        let oracle = self.oracle.lock();
+        oracle.check_shown(&snapshot, batches)?;
+        drop(snapshot);
+        let shown = pairs.map(|pair| failing("an old iterator", pair));
+        let shown = shown.map(|pair| pair.map(|(key, value)| (key, value.to_vec())));
+        if shown.collect::<Result<Content, Broken>>()? != oracle.content(batches) {
+            let expected = format!("what was there after {batches} batches");
+            return Err(Broken::new(expected, "something else by an old iterator"));
+        }
+        Ok(())
     }
 
     /// A checkpoint holds what was acknowledged, and is durable at once.

@@ -8,9 +8,9 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::inspect::check::{CheckOptions, check};
 use crate::inspect::frames::Expect;
 use crate::inspect::manifest::{ManifestItem, read_manifest};
-use crate::inspect::store;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{self, Access, Vfs};
 use crate::{Error, Options, Result};
@@ -151,8 +151,15 @@ impl Site {
 
     /// What is wrong with a closed store in the eyes of the inspection.
     pub(super) fn unsound(&self, dir: &Path) -> Result<Option<String>> {
-        let live = store::live(&self.vfs, dir)?;
-        Ok(live.findings.iter().find(|found| found.is_damage()).map(ToString::to_string))
+        let mut first = None;
+        let options = CheckOptions::default();
+        let report = check(&self.vfs, dir, &options, &mut |found| {
+            if found.is_damage() {
+                first.get_or_insert(found.to_string());
+            }
+            Ok::<(), Error>(())
+        })?;
+        Ok(first.or_else(|| report.failed.first().map(ToString::to_string)))
     }
 
     /// Calls `seen` with the reason of each edit in the manifests of the store.

@@ -32,7 +32,7 @@ use crate::format::FORMAT_VERSION;
 use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::table::{COMPARATOR, Origin, TableMeta};
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::table::{TableOrigin, TableWriter, WriterOptions};
 use crate::types::{Level, SeqNo, StoreId};
 use crate::vfs::{self, File, Fill, Lock, Vfs};
@@ -146,7 +146,9 @@ impl Making<'_> {
     /// Writes what was only in memory, oldest first.
     fn write_memtables(&self) -> Result<Vec<(Level, TableMeta)>> {
         let immutables = self.view.immutables.iter().rev().map(|immutable| &immutable.memtable);
-        let memtables = immutables.chain([&self.view.memtable]);
+        // Rule 17: a checkpoint has what was only in memory and in the log.
+        let live = (!mutant("checkpoint_without_the_memtable")).then_some(&self.view.memtable);
+        let memtables = immutables.chain(live);
         let tables = memtables.filter_map(|memtable| self.write_memtable(memtable).transpose());
         tables.map(|table| table.map(|table| (Level(0), table))).collect()
     }

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::format::edit::LogMeta;
 use crate::format::header::{FileKind, HEADER_SIZE, Header};
 use crate::format::{FORMAT_VERSION, names};
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::runtime::Runtime;
 use crate::types::{FileId, FileNumber, StoreId};
 use crate::vfs::{File, Fill, Vfs};
@@ -155,7 +155,9 @@ impl Files {
         failpoint("current_before_rename");
         let renamed = self.vfs.rename(&temp, &self.path(names::CURRENT));
         failpoint("current_after_rename");
-        renamed.and_then(|()| self.sync_dir()).map_err(Failure::Poison)?;
+        // Rule 8: the rename is durable before anything relies on it.
+        let sync = || if mutant("rename_not_synced") { Ok(()) } else { self.sync_dir() };
+        renamed.and_then(|()| sync()).map_err(Failure::Poison)?;
         failpoint("current_after_dir_sync");
         Ok(())
     }
@@ -169,7 +171,8 @@ impl Files {
         failpoint("current_after_create");
         file.write_at(names::encode_current(number).as_bytes(), 0)?;
         failpoint("current_after_write");
-        file.sync()
+        // Rule 8: CURRENT has its content before it has its name.
+        if mutant("current_not_synced") { Ok(()) } else { file.sync() }
     }
 }
 

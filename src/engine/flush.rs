@@ -15,7 +15,7 @@ use super::superversion::Immutable;
 use crate::error::Result;
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::runtime::Step;
 use crate::table::{Compression, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level};
@@ -31,9 +31,14 @@ impl Core {
         if side.poison.is_set() || side.has_background_error() {
             return Step::Idle;
         }
-        let Some(oldest) = self.superversion.load().immutables.last().cloned() else {
-            return Step::Idle;
+        let view = self.superversion.load();
+        // Rule 12: the oldest is flushed first.
+        let next = match mutant("newest_memtable_flushed_first") {
+            true => view.immutables.first(),
+            false => view.immutables.last(),
         };
+        let Some(oldest) = next.cloned() else { return Step::Idle };
+        drop(view);
         let alarm = Alarm(self, side);
         let flushed = self.flush_one(side, &oldest);
         std::mem::forget(alarm);
@@ -71,13 +76,20 @@ impl Core {
         let edit = Edit {
             reason: Reason::Flush,
             job,
-            last_seqno: Some(immutable.last_seqno),
+            // Rule 6: a sequence number is never given again, so the manifest knows the last.
+            last_seqno: (!mutant("last_seqno_not_recorded")).then_some(immutable.last_seqno),
             logs_dropped: immutable.logs.clone(),
             tables_added: table.into_iter().map(|table| (Level(0), table)).collect(),
             ..Edit::default()
         };
         let count = |counters: &mut Counters| count_flush(counters, counted.as_ref());
         failpoint("flush_before_install");
+        // Rule 8: first the edit is durable, then what it makes superfluous may go.
+        if mutant("logs_removed_before_the_edit") {
+            for log in &immutable.logs {
+                let _ = self.files.vfs.remove(&self.files.log_path(*log));
+            }
+        }
         self.install(side, edit, count, Some(immutable))?;
         failpoint("flush_after_install");
         self.tell(&Event::FlushEnded {
@@ -131,7 +143,10 @@ impl Core {
         }
         let meta = writer.finish()?;
         failpoint("flush_after_table_sync");
-        self.files.sync_dir()?;
+        // Rule 8: a table has its name before an edit names it.
+        if !mutant("table_name_not_synced") {
+            self.files.sync_dir()?;
+        }
         failpoint("flush_after_dir_sync");
         Ok(meta)
     }

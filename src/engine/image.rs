@@ -15,6 +15,7 @@ use crate::format::header::{FileKind, Header};
 use crate::format::key::Trailer;
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
+use crate::probe::mutant;
 use crate::record::{self, LogScan};
 use crate::types::{FileNumber, SeqNo, StoreId, ValueKind};
 use crate::vfs::{self, Access, File, Vfs};
@@ -69,6 +70,8 @@ impl Image {
     pub(super) fn next_number(&self) -> FileNumber {
         let seen = self.names.iter().filter_map(|name| names::parse(name).number());
         let above = seen.map(|number| number.0.saturating_add(1)).max().unwrap_or(1);
+        // Rule 10: numbers go past every one seen on disk.
+        let above = if mutant("numbers_on_disk_overlooked") { 0 } else { above };
         FileNumber(self.state.next_file.0.max(above))
     }
 }
@@ -111,6 +114,10 @@ pub(super) fn vacancy(vfs: &dyn Vfs, dir: &Path) -> Result<Vacancy> {
     let unfinished = names.iter().any(|name| name == names::CHECKPOINT_TEMP);
     for name in names {
         match names::parse(&name) {
+            // Rule 9: CURRENT is not missing for nothing beside these.
+            FileName::Table(_) | FileName::Log(_) if mutant("missing_current_creates") => {}
+            // Rule 9: a store whose creation was interrupted can be made again.
+            FileName::Log(_) if mutant("half_made_store_refused") => return Err(missing(&name)),
             FileName::Table(_) | FileName::Log(_) if unfinished => {}
             FileName::Table(_) => return Err(missing(&name)),
             FileName::Log(_) if !log_is_blank(vfs, &dir.join(&name))? => {
@@ -214,6 +221,16 @@ fn load_state(
 ) -> Result<Image> {
     let (state, store) = (&manifest.state, &manifest.store);
     let names = vfs.list(dir)?;
+    // Rule 10: orphans go only when the store was found sound.
+    if mutant("orphans_removed_before_the_verdict") && access == Access::ReadWrite {
+        for name in &names {
+            if let FileName::Table(number) = names::parse(name)
+                && state.tables().all(|(_, table)| table.number != number)
+            {
+                vfs.remove(&dir.join(name))?;
+            }
+        }
+    }
     check_tables_exist(dir, state, &names)?;
 
     let (memtable, memtable_writer) = Memtable::new();
@@ -222,11 +239,17 @@ fn load_state(
     let mut logs: Vec<OpenLog> = Vec::new();
     let mut gapless = true;
     for log in state.logs.values() {
+        // Rule 3: a log that the manifest names is there.
+        let name = names::log(log.meta.number);
+        if mutant("missing_log_taken_for_empty") && names.binary_search(&name).is_err() {
+            continue;
+        }
         let mut log = open_log(vfs, dir, store.id, log.clone(), access, |file, header, end| {
             replay.log(file, header, end, gapless)
         })?;
         log.records_end = replay.records_end;
-        gapless &= log.facts.is_complete();
+        // Rule 4: replay stops at the first hole.
+        gapless &= log.facts.is_complete() || mutant("replay_goes_on_behind_a_hole");
         logs.push(log);
     }
     let marks = logs.iter().filter_map(|log| log.facts.scan.manifest_promise).max();
@@ -358,12 +381,15 @@ fn open_log(
     let path = dir.join(names::log(meta.number));
     let file = open_named(vfs, &path, access, "the manifest")?;
     let size = file.size()?;
-    if size < meta.size {
+    // Rule 3: a log is as large as the manifest knows it.
+    if size < meta.size && !mutant("short_log_accepted") {
         let detail = format!("it has {size} bytes, the manifest says {}", meta.size);
         return Err(Error::corruption(path, size, detail));
     }
     let header = record::read_header(&*file, FileKind::Wal).map_err(ours_by_name)?;
-    if (header.id, header.store, header.number) != (meta.id, store, meta.number) {
+    // Rule 3: the log is the one that the manifest means.
+    let is_meant = (header.id, header.store, header.number) == (meta.id, store, meta.number);
+    if !is_meant && !mutant("foreign_log_accepted") {
         let detail = format!(
             "a foreign or older file: log {} with id {} of store {}, not log {} with id {} of {}",
             header.number, header.id, header.store, meta.number, meta.id, store
@@ -449,7 +475,10 @@ impl Replay {
     fn batch(&mut self, payload: &[u8]) -> Result<(), String> {
         let BatchPayload { first, batch } = BatchPayload::decode(payload)?;
         let expected = self.last_seqno.plus(1);
-        if first != expected {
+        let skips = mutant("replay_goes_on_behind_a_hole") && first > expected;
+        if skips {
+            self.last_seqno = SeqNo(first.0 - 1);
+        } else if first != expected {
             return Err(format!("it begins with seqno {first}, expected {expected}"));
         }
         let count = u64::from(batch::validate(batch)?);
@@ -471,6 +500,12 @@ pub(super) fn insert_batch(
     let mut count = 0;
     for op in batch::Decoder::new(bytes)? {
         let seqno = first.plus(count);
+        // Rule 11: a batch is there as a whole.
+        if mutant("third_operation_of_a_batch_lost") && count == 2 {
+            op?;
+            count += 1;
+            continue;
+        }
         match op? {
             batch::Op::Put { key, value } => {
                 memtable.insert(key, Trailer::new(seqno, ValueKind::Put), value);

@@ -13,6 +13,7 @@ use super::superversion::SuperVersion;
 use super::value::Value;
 use crate::error::{Error, Result};
 use crate::format::key::Trailer;
+use crate::probe::mutant;
 use crate::types::{SeqNo, ValueKind};
 
 /// The keys an iterator is confined to.
@@ -238,7 +239,8 @@ impl Iter {
         &mut self,
         taken: Result<Option<(Vec<u8>, Value)>>,
     ) -> Option<Result<(Vec<u8>, Value)>> {
-        self.failed |= taken.is_err();
+        // Rule 16: after an error an iterator yields nothing more.
+        self.failed |= taken.is_err() && !mutant("iterator_goes_on_behind_an_error");
         taken.transpose()
     }
 }

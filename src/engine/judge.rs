@@ -11,6 +11,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
+use crate::probe::mutant;
 use crate::record::{Bad, LogScan};
 use crate::types::FileNumber;
 
@@ -90,7 +91,9 @@ pub(super) fn judge_logs(
         if log.scan.ended {
             return Err(log.damage(log.scan.valid_end, "bytes behind the end of a finished log"));
         }
-        if let Some(next) = later.iter().find(|next| next.scan.promised > 0) {
+        // Rule 4: a log is strict once a later one promises for it.
+        let strict = !mutant("later_promise_ignored");
+        if let Some(next) = later.iter().find(|next| next.scan.promised > 0 && strict) {
             let detail = format!(
                 "the log breaks off here, but log {} promises that it was synced to its end",
                 next.number
@@ -124,7 +127,8 @@ fn check_settled(log: &LogFacts, end: u64) -> Result<(), Error> {
 }
 
 fn check_promised(log: &LogFacts, promised: u64) -> Result<(), Error> {
-    if promised <= log.scan.valid_end {
+    // Rule 1: the log reaches at least as far as any frame promises.
+    if promised <= log.scan.valid_end || mutant("promises_ignored") {
         return Ok(());
     }
     let what = log.scan.first_bad.as_ref().map_or("zeros", |bad| bad.detail.as_str());
@@ -133,7 +137,8 @@ fn check_promised(log: &LogFacts, promised: u64) -> Result<(), Error> {
 }
 
 fn check_flipped(bad: Option<&Bad>, log: &LogFacts) -> Result<(), Error> {
-    match bad.filter(|bad| bad.flipped.is_some()) {
+    // Rule 1: a crash tears and loses, it does not flip bits.
+    match bad.filter(|bad| bad.flipped.is_some() && !mutant("flipped_bit_taken_for_a_tear")) {
         Some(bad) => Err(log.damage(bad.offset, &bad.detail)),
         None => Ok(()),
     }
@@ -174,6 +179,8 @@ pub(super) fn judge_manifest(
     scan: &LogScan,
     marks: Option<(FileNumber, u64)>,
 ) -> Result<Option<DroppedTail>, Error> {
+    // Rule 2: the marks in the logs speak for the manifest.
+    let marks = if mutant("marks_about_the_manifest_ignored") { None } else { marks };
     if let Some((marked, _)) = marks.filter(|(marked, _)| *marked > number) {
         let detail = format!("it is older than the store: a log knows of manifest {marked}");
         return Err(Error::corruption(path, None, detail));

@@ -18,7 +18,7 @@ use crate::format::edit::{Edit, Lineage, Reason};
 use crate::format::frame::Kind;
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::record::Writer;
 use crate::types::{FileId, FileNumber};
 use crate::vfs::{Access, File};
@@ -111,8 +111,11 @@ impl Manifest {
         next.apply(&edit).map_err(|reason| Failure::Poison(our_bug(&self.files, &reason)))?;
         let written = write_edit(&mut self.writer, self.synced_upto, &edit);
         failpoint("manifest_after_append");
-        if let Err(error) = written.and_then(|()| self.file.sync()) {
-            self.broken = true;
+        // Rule 8: an edit is durable before anything relies on it.
+        let sync = || if mutant("edit_not_synced") { Ok(()) } else { self.file.sync() };
+        if let Err(error) = written.and_then(|()| sync()) {
+            // Rule 6: nothing is appended behind an edit of unknown outcome.
+            self.broken = !mutant("edits_behind_a_failed_edit");
             return Err(Failure::Refused(error));
         }
         failpoint("manifest_after_sync");
@@ -212,7 +215,10 @@ fn write_first(
     failpoint("manifest_begin_after_create");
     write_edit(&mut writer, 0, &first)?;
     failpoint("manifest_begin_after_write");
-    file.sync()?;
+    // Rule 8: a manifest is whole and durable before CURRENT names it.
+    if !mutant("new_manifest_not_synced") {
+        file.sync()?;
+    }
     failpoint("manifest_begin_after_sync");
     files.sync_dir()?;
     failpoint("manifest_begin_after_dir_sync");

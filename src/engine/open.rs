@@ -39,7 +39,7 @@ use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::runtime::{Priority, Step};
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
@@ -167,6 +167,10 @@ pub(super) fn create_dir(vfs: &dyn Vfs, dir: &Path) -> Result<()> {
     }
     vfs.create_dir_all(dir)?;
     failpoint("create_after_dir");
+    // Rule 9: making a store makes its name durable too.
+    if mutant("parent_dir_not_synced") {
+        made.clear();
+    }
     for path in made {
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         vfs.sync_dir(parent.unwrap_or(Path::new(".")))?;
@@ -246,7 +250,8 @@ fn resume(dir: &Path, options: Options, image: Image, lock: Box<dyn Lock>) -> Re
         image.manifest_end,
         options.manifest_size,
     );
-    let wal = if clean {
+    // Rule 7: nothing is appended behind what a crash left.
+    let wal = if clean || mutant("log_reused_behind_a_tear") {
         resume_clean(&files, &counters, &image)?
     } else {
         recover::recover(&files, &counters, &mut manifest, &image)?
@@ -496,12 +501,17 @@ impl Core {
         }
         self.tables.collect_garbage();
         let mut writing = side.writing.lock();
-        side.poison.check()?;
-        if let Some(error) = side.background_error.lock().clone() {
-            return Err(error);
+        // Rule 17: a store is never marked clean after an error.
+        if !mutant("clean_after_a_failure") {
+            side.poison.check()?;
+            if let Some(error) = side.background_error.lock().clone() {
+                return Err(error);
+            }
         }
         // After a failed job the next opening had better look at everything.
-        if !writing.wal.touched() || self.counters.background_errors.get() > 0 {
+        let failed =
+            self.counters.background_errors.get() > 0 && !mutant("clean_after_a_failed_job");
+        if !writing.wal.touched() || failed {
             return Ok(());
         }
         let closed = writing.wal.close();

@@ -21,7 +21,7 @@ use super::wal::Wal;
 use crate::error::{Error, Result};
 use crate::format::edit::{Edit, Reason};
 use crate::format::frame::Kind;
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::record;
 use crate::types::SeqNo;
 use crate::vfs::Fill;
@@ -54,12 +54,18 @@ pub(super) fn recover(
         failpoint("recovery_after_log_edit");
         write_again(&mut wal, image)?;
         failpoint("recovery_after_copy");
-        wal.sync_written()?;
+        // Rule 7: what was replayed is durable before it is served.
+        if !mutant("replayed_records_not_synced") {
+            wal.sync_written()?;
+        }
         failpoint("recovery_after_copy_sync");
     } else {
         edit.logs_added = added;
     }
-    end_logs(&mut edit, image);
+    // Rule 4: the edit that begins the next log settles where the old ones end.
+    if !mutant("ends_not_settled") {
+        end_logs(&mut edit, image);
+    }
     failpoint("recovery_before_end_edit");
     plain(manifest.append(edit))?;
     failpoint("recovery_after_end_edit");

@@ -12,6 +12,7 @@ use super::iter::{Bounds, Iter};
 use super::superversion::SuperVersion;
 use super::value::Value;
 use crate::error::Result;
+use crate::probe::mutant;
 use crate::types::SeqNo;
 
 /// The pinned sequence numbers, with how often each is pinned.
@@ -26,7 +27,10 @@ impl SnapshotList {
     fn pin(&self, visible: impl FnOnce() -> SeqNo) -> SeqNo {
         let mut pinned = self.pinned.lock();
         let seqno = visible();
-        *pinned.entry(seqno).or_default() += 1;
+        // Rule 13: a snapshot is known to whoever drops versions.
+        if !mutant("snapshot_not_registered") {
+            *pinned.entry(seqno).or_default() += 1;
+        }
         seqno
     }
 

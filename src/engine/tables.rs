@@ -19,7 +19,7 @@ use super::options::Options;
 use crate::error::{Error, Result};
 use crate::format::names;
 use crate::format::table::TableMeta;
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::runtime::Worker;
 use crate::table::Table;
 use crate::types::FileNumber;
@@ -147,6 +147,12 @@ impl TableFile {
 
     /// The tree no longer has it, and durably so: once nobody reads it, its file may go.
     pub(super) fn mark_obsolete(&self) {
+        // Rule 10: a file goes when no version names it any more.
+        if mutant("table_removed_under_readers") {
+            self.opened.store(None);
+            self.space.garbage.lock().push(self.meta.number);
+            return;
+        }
         self.obsolete.store(true, Ordering::Release);
     }
 

@@ -8,6 +8,7 @@ use super::tables::{TableFile, TableSpace};
 use super::tournament;
 use crate::error::Result;
 use crate::format::state::State;
+use crate::probe::mutant;
 use crate::types::{FileNumber, Level};
 
 /// The tree: L0 newest first (its tables may overlap), every other level sorted without overlap.
@@ -46,6 +47,10 @@ impl Version {
             };
             version.levels[usize::from(level.0)].push(table);
         }
+        // Rule 15: the newest table of L0 comes first.
+        if mutant("oldest_table_read_first") {
+            version.levels[0].reverse();
+        }
         Ok(version)
     }
 
@@ -57,7 +62,8 @@ impl Version {
     pub(super) fn check(&self) -> Result<(), String> {
         let (top, below) = self.levels.split_at(1);
         for pair in top[0].windows(2) {
-            if pair[0].meta.max_seqno < pair[1].meta.max_seqno {
+            let newest_first = !mutant("oldest_table_read_first");
+            if newest_first && pair[0].meta.max_seqno < pair[1].meta.max_seqno {
                 return Err(format!("table {} is out of order in L0", pair[1].meta.number));
             }
         }

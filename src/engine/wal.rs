@@ -21,7 +21,7 @@ use super::manifest::Manifest;
 use crate::error::Result;
 use crate::format::edit::{Edit, LogMeta, Reason};
 use crate::format::frame::{self, ClosePayload, EndPayload, Kind, MarkPayload};
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::record::Writer;
 use crate::types::{FileNumber, SeqNo};
 use crate::vfs::{File, Fill};
@@ -140,7 +140,9 @@ impl Wal {
         };
         failpoint("wal_grow_after_allocate");
         // The size must be durable before the manifest relies on it.
-        if let Err(error) = self.file.sync() {
+        // Rule 3: and the manifest does rely on it.
+        let synced = if mutant("growth_not_synced") { Ok(()) } else { self.file.sync() };
+        if let Err(error) = synced {
             self.unclose();
             return Err(Failure::Poison(error));
         }
@@ -150,7 +152,10 @@ impl Wal {
             logs_grown: vec![(self.meta.number, grown)],
             ..Edit::default()
         };
-        manifest.lock().append(edit)?;
+        // Rule 3: the manifest knows of each growth before an acknowledgement lies in it.
+        if !mutant("growth_not_recorded") {
+            manifest.lock().append(edit)?;
+        }
         failpoint("wal_grow_after_manifest");
         self.meta.size = grown;
         Ok(())
@@ -197,12 +202,26 @@ impl Wal {
 
     /// Makes everything written durable, older logs first, and leaves a mark that says so.
     pub(super) fn sync(&mut self) -> Result<()> {
-        if let Err(error) = self.sync_written() {
+        // Rule 2: a promise is true when it is made.
+        if mutant("mark_before_sync") {
+            self.promise();
+            self.mark()?;
+        }
+        let mut synced = self.sync_written();
+        // Rule 6: a failed sync is not tried again as if the data were still there.
+        if synced.is_err() && mutant("failed_sync_tried_again") {
+            synced = self.sync_written();
+        }
+        if let Err(error) = synced {
             self.unclose();
             return Err(error);
         }
         failpoint("wal_after_sync");
         self.promise();
+        // Rule 2: the mark promises the last record too.
+        if mutant("no_mark_after_sync") {
+            return Ok(());
+        }
         self.mark()?;
         failpoint("wal_after_mark");
         Ok(())
@@ -220,12 +239,19 @@ impl Wal {
     /// Makes everything written durable, older logs first, and says so nowhere.
     pub(super) fn sync_written(&mut self) -> Result<()> {
         let started = self.files.runtime.monotonic_us();
+        // Rule 4: a durable record in a new log waits until the old one is synced.
+        if mutant("older_logs_not_synced") {
+            self.unsynced.clear();
+        }
         for (_, file) in &self.unsynced {
             file.sync()?;
             failpoint("wal_after_sync_of_older");
         }
         self.unsynced.clear();
-        self.file.sync()?;
+        // Rule 11: durable means synced.
+        if !mutant("wal_not_synced") {
+            self.file.sync()?;
+        }
         self.counters.sync(self.files.runtime.monotonic_us().saturating_sub(started));
         self.syncs += 1;
         Ok(())
@@ -296,7 +322,10 @@ impl Wal {
         let close = ClosePayload { log_end: self.writer.end(), manifest, manifest_synced };
         self.files.promises.mark_due.store(false, Ordering::Release);
         self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
-        self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
+        // Rule 2: either copy exposes damage to the other.
+        if !mutant("closed_once") {
+            self.writer.push(Kind::Close, self.synced_upto, &[&close.encode()]);
+        }
         failpoint("close_before_frames");
         self.write_pushed()?;
         failpoint("close_after_frames");

@@ -26,7 +26,7 @@ use super::superversion::{Immutable, SuperVersion};
 use super::wal::Wal;
 use crate::error::{Error, Result};
 use crate::format::batch::WriteBatch;
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::types::SeqNo;
 
 /// When a write returns.
@@ -138,7 +138,12 @@ impl Core {
             Ok(first) => first,
             Err(error) => {
                 for ticket in followers {
-                    ticket.answer(Err(error.clone()));
+                    // Rule 11: a failed leader fails its whole group.
+                    let told = match mutant("followers_of_a_failed_leader_succeed") {
+                        true => Ok(self.visible_seqno()),
+                        false => Err(error.clone()),
+                    };
+                    ticket.answer(told);
                 }
                 return Err(error);
             }
@@ -173,9 +178,26 @@ impl Core {
         failpoint("commit_before_append");
         side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
         failpoint("commit_after_append");
+        // Rule 11: nothing is visible before it is durable, if it is to be.
+        if mutant("visible_number_runs_ahead") {
+            self.visible.store(first.0 + count - 1, Ordering::Release);
+        }
+        let early = mutant("visible_before_sync");
+        if early {
+            self.publish(&mut writing, first, group)?;
+        }
         if group.iter().any(|request| request.durability == Durability::Sync) {
             side.synced(writing.wal.sync())?;
         }
+        if !early {
+            self.publish(&mut writing, first, group)?;
+        }
+        Ok(first)
+    }
+
+    /// Puts a group into the memtable and makes it visible.
+    #[inline]
+    fn publish(&self, writing: &mut Writing, first: SeqNo, group: &[&Request]) -> Result<()> {
         let mut next = first;
         for request in group {
             let inserted = insert_batch(&mut writing.memtable, next, request.batch.as_bytes());
@@ -187,7 +209,7 @@ impl Core {
         self.visible.store(writing.last_seqno.0, Ordering::Release);
         failpoint("commit_after_visible");
         self.counters.writes.add(next.0 - first.0);
-        Ok(first)
+        Ok(())
     }
 
     /// Memtable and log switch together: the full memtable becomes immutable, and a new log begins
@@ -201,6 +223,11 @@ impl Core {
             writing.wal.forget_before(*oldest);
         }
         side.refused_or_poisoned(writing.wal.rotate(&side.manifest))?;
+        // Rule 12: a log goes when every memtable it feeds is in a table.
+        if mutant("log_removed_at_rotation") {
+            let log = writing.memtable_logs.last().map(|log| self.files.log_path(*log));
+            let _ = log.map(|path| self.files.vfs.remove(&path));
+        }
         let (memtable, memtable_writer) = Memtable::new();
         let old = std::mem::replace(&mut writing.memtable, memtable_writer);
         let logs = std::mem::replace(&mut writing.memtable_logs, vec![writing.wal.number()]);
@@ -238,7 +265,9 @@ fn append(
         wal.push_batch(next, request.batch.as_bytes());
         next = next.plus(request.batch.len() as u64);
     }
-    wal.write().map_err(Failure::Poison)
+    // Rule 6: nothing is appended behind a failed append.
+    let behind = mutant("append_behind_failed_append");
+    wal.write().map_err(if behind { Failure::Refused } else { Failure::Poison })
 }
 
 fn last_of(first: SeqNo, request: &Request) -> SeqNo {
@@ -252,6 +281,10 @@ impl WriteSide {
             Ok(()) => Ok(()),
             Err(Failure::Refused(error)) => Err(error),
             Err(Failure::Poison(error)) => {
+                // Rule 6: an unknown outcome stays unknown, so writing stops.
+                if mutant("no_poison") {
+                    return Err(error);
+                }
                 self.poison.set(&error);
                 Err(error)
             }

@@ -7,6 +7,7 @@ mod tests;
 use std::fmt;
 
 use super::coding::{Cursor, FlippedBit, crc32, find_flipped_bit, mix};
+use crate::probe::mutant;
 use crate::types::FileId;
 
 pub use payload::{BatchPayload, ClosePayload, EndPayload, GapPayload, MarkPayload};
@@ -252,7 +253,8 @@ fn parse(bytes: &[u8], mix: u32) -> Result<Head, NoHead> {
         return Err(NoHead::Short);
     };
     let computed = crc32(&[&bytes[..CHECKED_SIZE]]) ^ mix;
-    if stored != computed {
+    // Rule 5: checksums cover headers.
+    if stored != computed && !(mutant("frame_header_unchecked") && bytes.starts_with(&MAGIC)) {
         return Err(NoHead::Checksum { stored, computed });
     }
     if magic != MAGIC || reserved != 0 {
@@ -284,7 +286,8 @@ fn decode_body<'a>(head: &Head, bytes: &'a [u8]) -> Decoded<'a> {
         return Decoded::Torn { size: Some(head.size()) };
     };
     let computed = crc32(&[payload]) ^ head.mix;
-    if computed != head.payload_crc {
+    // Rule 5: what does not verify never replays.
+    if computed != head.payload_crc && !mutant("frame_payload_unchecked") {
         let flipped = (is_terminated(end) && payload.len() <= MEND_SIZE_MAX)
             .then(|| find_flipped_bit(head.payload_crc, computed, payload.len()))
             .flatten();

@@ -7,6 +7,7 @@ use super::reader::{Item, Scanner};
 use crate::error::{Error, Result};
 use crate::format::frame::{ClosePayload, EndPayload, Kind, MarkPayload, frame_size};
 use crate::format::header::{FileKind, HEADER_SIZE, Header, HeaderError};
+use crate::probe::mutant;
 use crate::types::FileNumber;
 use crate::vfs::File;
 
@@ -105,6 +106,10 @@ pub fn scan_log(
                         scan.first_bad =
                             Some(Bad { offset, detail, flipped, frames_after: 0, bytes });
                     }
+                }
+                // Rule 1: what lies behind a bad record tells damage from a torn tail.
+                if mutant("no_look_behind_a_bad_record") {
+                    break;
                 }
             }
             Item::Zeros { .. } => {}

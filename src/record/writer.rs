@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::format::frame::{self, Kind};
+use crate::probe::mutant;
 use crate::types::FileId;
 use crate::vfs::File;
 
@@ -87,6 +88,12 @@ impl Writer {
             return Ok(());
         }
         if let Err(error) = self.file.write_at(&self.buffer, self.written) {
+            // Rule 6: nothing is appended behind a failed append.
+            if mutant("append_behind_failed_append") {
+                self.written = self.end();
+                self.discard_pending();
+                return Err(error);
+            }
             self.failed = Some(error.to_string());
             return Err(error);
         }

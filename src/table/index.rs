@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::format::block::{Block, Place};
 use crate::format::key::{InternalKey, Trailer};
 use crate::format::table::Handle;
+use crate::probe::mutant;
 
 /// The index block, its handles decoded and checked, and eight bytes of each key side by side.
 ///
@@ -65,7 +66,10 @@ impl Index {
             Place::Behind => self.count(),
             Place::Within(suffix) => {
                 let ties = self.ties(head(suffix));
-                self.block.search(ties, suffix, trailer)
+                let found = self.block.search(ties, suffix, trailer);
+                // Rule 15: the block found is the one that can hold the key.
+                let last = mutant("last_key_of_a_block_not_found");
+                if last && self.block.key_is(found, user) { found + 1 } else { found }
             }
         }
     }

@@ -8,6 +8,7 @@ use super::reader::{BlockValue, Table};
 use crate::error::Result;
 use crate::format::block::Block;
 use crate::format::key::Trailer;
+use crate::probe::mutant;
 
 /// A position in a table; at first, and after an error, it is at no entry.
 #[derive(Debug)]
@@ -162,7 +163,9 @@ impl TableIter {
             self.block = None;
             return Ok(());
         }
-        self.enter(self.position - 1, |block| Ok(block.count() - 1))
+        // Rule 15: a reverse scan shows what a scan does.
+        let skipped = usize::from(mutant("reverse_scan_skips_an_entry"));
+        self.enter(self.position - 1, |block| Ok((block.count() - 1).saturating_sub(skipped)))
     }
 
     /// Moves to the entry that `find` chooses in the data block at `position`. That block's keys

@@ -13,7 +13,7 @@ use crate::format::key::{InternalKey, Trailer, VALUE_SIZE_MAX};
 use crate::format::table::{
     COMPARATOR, FOOTER_SIZE, Footer, Handle, Origin, Properties, TableMeta,
 };
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::types::{FileId, FileNumber, Level, SeqNo, StoreId, ValueKind};
 use crate::vfs::File;
 
@@ -235,7 +235,12 @@ impl TableWriter {
         failpoint("table_before_last_write");
         self.write_out()?;
         failpoint("table_before_sync");
-        self.sync()?;
+        // Rule 8: a table is durable before an edit names it.
+        if mutant("table_sync_error_ignored") {
+            let _ = self.sync();
+        } else if !mutant("table_not_synced") {
+            self.sync()?;
+        }
         Ok(TableMeta::of(&properties, &footer, offset + FOOTER_SIZE as u64))
     }
 

@@ -30,6 +30,7 @@ fn the_campaigns_end_well_and_count() {
         (&["power", "--length", "1", "--cycles", "4"][..], "crash-power", "states", 20_000),
         (&["faults", "--cycles", "1"], "crash-faults", "runs", 300),
         (&["variants", "--cycles", "2"], "crash-variants", "answers", 300),
+        (&["damage", "--cycles", "3"], "crash-damage", "refused", 800),
     ] {
         let words = [words, &["--json"]].concat();
         let (code, out, err) = ran(home.path(), &words);
@@ -44,6 +45,17 @@ fn the_campaigns_end_well_and_count() {
         }
         assert_eq!(first, second, "the same seed, the same run");
     }
+}
+
+/// A few crowds end well; what their threads did is another thing at each run.
+#[test]
+fn a_crowd_ends_well() {
+    let home = tempfile::tempdir().expect("a directory");
+    let (code, out, err) = ran(home.path(), &["crowd", "--cycles", "8", "--json"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert_valid("crash-crowd", &out);
+    let summary = summary(&out);
+    assert!(summary["failed"].as_u64() > Some(0) && summary["acknowledged"].as_u64() > Some(0));
 }
 
 /// An artifact of a promise that holds: it is listed, its replay is well, there is nothing to

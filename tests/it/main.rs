@@ -22,6 +22,8 @@ mod kills;
 #[cfg(feature = "cli")]
 mod lab;
 mod model;
+#[cfg(feature = "cli")]
+mod mutants;
 mod orderings;
 mod schedules;
 mod scripts;

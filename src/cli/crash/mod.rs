@@ -1,6 +1,8 @@
 //! `beach-crash`: the command line of the crash tester.
 
 mod artifacts;
+mod damage;
+mod mutants;
 mod parallel;
 mod power;
 mod run;
@@ -14,6 +16,8 @@ use super::args::{self, Common};
 use super::dump;
 
 pub use artifacts::{ArtifactArgs, ListArgs};
+pub use damage::CrowdArgs;
+pub use mutants::MutantsArgs;
 pub use power::{CampaignArgs, PowerArgs};
 pub use run::{KillArgs, Profile, RunArgs, WorkerArgs};
 
@@ -39,6 +43,23 @@ const VARIANTS: &str = "\
 Examples:
   beach-crash variants
   beach-crash variants --cycles 1000 --json";
+
+const DAMAGE: &str = "\
+Examples:
+  beach-crash damage
+  beach-crash damage --cycles 1000 --seed 7 --json";
+
+const CROWD: &str = "\
+Examples:
+  beach-crash crowd
+  beach-crash crowd --duration 60 --json";
+
+const MUTANTS: &str = "\
+Examples:
+  beach-crash mutants --list
+  beach-crash mutants
+  beach-crash mutants --profile ci --json
+  beach-crash mutants --only no_mix no_poison";
 
 const REPLAY: &str = "\
 Examples:
@@ -86,6 +107,15 @@ pub enum CrashVerb {
     /// Play one history under many options: the answers must be the same
     #[command(before_help = VARIANTS)]
     Variants(CampaignArgs),
+    /// Flip, overwrite, cut, exchange and take away the files of small stores; exit 7 if it passes
+    #[command(before_help = DAMAGE)]
+    Damage(CampaignArgs),
+    /// Let many threads write to a disk that is slow and fails; exit 7 if a promise breaks
+    #[command(before_help = CROWD)]
+    Crowd(CrowdArgs),
+    /// Run the campaigns against deliberate bugs in the engine; exit 7 if one is not noticed
+    #[command(before_help = MUTANTS)]
+    Mutants(MutantsArgs),
     /// Do a failure again; exit 7 if it still fails
     #[command(before_help = REPLAY)]
     Replay(ArtifactArgs),
@@ -112,6 +142,9 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             CrashVerb::Power(wanted) => power::power(wanted, out),
             CrashVerb::Faults(wanted) => power::faults(wanted, out),
             CrashVerb::Variants(wanted) => power::variants(wanted, out),
+            CrashVerb::Damage(wanted) => damage::damage(wanted, out),
+            CrashVerb::Crowd(wanted) => damage::crowd(wanted, out),
+            CrashVerb::Mutants(wanted) => mutants::mutants(wanted, out),
             CrashVerb::Replay(wanted) => artifacts::replay(wanted, out),
             CrashVerb::Minimize(wanted) => artifacts::minimize(wanted, out),
             CrashVerb::List(wanted) => artifacts::list(wanted, out),

@@ -304,7 +304,7 @@ pub(super) fn variants(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
 }
 
 /// Runs the tasks of a campaign with a bar, until time is up or a signal comes.
-fn campaign<T: Default + Copy + Send>(
+pub(super) fn campaign<T: Default + Copy + Send>(
     wanted: &CampaignArgs,
     out: &Out,
     label: &'static str,
@@ -325,7 +325,7 @@ fn campaign<T: Default + Copy + Send>(
     Ok(ended)
 }
 
-fn plural_of(count: u64, one: &str, many: &str) -> String {
+pub(super) fn plural_of(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })
 }
 

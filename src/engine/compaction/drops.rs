@@ -16,6 +16,7 @@
 
 use crate::format::key::Trailer;
 use crate::format::table::TableMeta;
+use crate::probe::mutant;
 use crate::types::{SeqNo, ValueKind};
 
 /// Judges the versions of one key after the other.
@@ -77,7 +78,11 @@ impl<'a> Judge<'a> {
     #[inline]
     fn stripe_of(&self, seqno: SeqNo) -> usize {
         match self.snapshots.last() {
-            Some(&last) if seqno <= last => self.snapshots.partition_point(|&s| s < seqno),
+            Some(&last) if seqno <= last => {
+                // Rule 13: a snapshot sees what was written right before it.
+                let blind = mutant("snapshot_off_by_one");
+                self.snapshots.partition_point(|&s| s < seqno || blind && s == seqno)
+            }
             _ => self.snapshots.len(),
         }
     }

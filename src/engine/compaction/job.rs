@@ -22,7 +22,7 @@ use crate::engine::version::Version;
 use crate::error::{Error, Result};
 use crate::format::edit::{Counters, Edit, Reason};
 use crate::format::table::{Origin, TableMeta};
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::runtime::Step;
 use crate::table::{Table, TableOrigin, TableWriter, WriterOptions};
 use crate::types::{FileNumber, Level, SeqNo};
@@ -257,6 +257,12 @@ impl Core {
             }
         };
         failpoint("compaction_before_install");
+        // Rule 8: first the edit is durable, then what it makes superfluous may go.
+        if mutant("inputs_removed_before_the_edit") && job.action == Action::Merge {
+            for file in &inputs {
+                let _ = self.files.vfs.remove(&self.files.table_path(file.meta.number));
+            }
+        }
         self.install(side, edit, count, None)?;
         failpoint("compaction_after_install");
         if job.action != Action::Move {
@@ -276,7 +282,10 @@ impl Core {
         let mut made = Vec::new();
         let merged = self.merge_into(side, id, job, version, &mut made);
         failpoint("compaction_before_dir_sync");
-        let merged = merged.and_then(|merged| self.files.sync_dir().map(|()| merged));
+        // Rule 8: tables have their names before an edit names them.
+        let sync =
+            || if mutant("merged_names_not_synced") { Ok(()) } else { self.files.sync_dir() };
+        let merged = merged.and_then(|merged| sync().map(|()| merged));
         if merged.is_err() {
             for number in made {
                 // No edit names it yet. If it cannot be removed, the next opening will.
@@ -295,8 +304,16 @@ impl Core {
         made: &mut Vec<FileNumber>,
     ) -> Result<Merged> {
         let runs = runs_of(job, version)?;
-        let snapshots = self.snapshots.seqnos();
-        let (loose, levels) = older_than(job, version);
+        let mut snapshots = self.snapshots.seqnos();
+        // Rule 13: for each of the snapshots the newest version it sees is kept.
+        if mutant("only_the_oldest_snapshot_counts") {
+            snapshots.truncate(1);
+        }
+        let (mut loose, levels) = older_than(job, version);
+        // Rule 14: older versions may lie beside the inputs.
+        if mutant("tables_beside_the_inputs_overlooked") {
+            loose.clear();
+        }
         let older = Older::new(loose, levels.iter().map(Vec::as_slice).collect());
         let below = usize::from(job.output.0) + 1;
         let cuts: Vec<&TableMeta> = match job.output {

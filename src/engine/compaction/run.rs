@@ -21,7 +21,7 @@ use crate::error::{Error, Result};
 use crate::format::block::Block;
 use crate::format::key::Trailer;
 use crate::format::table::TableMeta;
-use crate::probe::failpoint;
+use crate::probe::{failpoint, mutant};
 use crate::table::{Table, TableWriter};
 use crate::types::{SeqNo, ValueKind};
 
@@ -150,7 +150,12 @@ impl Runner<'_> {
                 std::mem::swap(&mut self.user, &mut source.user);
                 self.cut()?;
             }
-            Ordering::Equal if self.trailer > trailer => {}
+            // Rule 15: all versions of a key lie in one table of a level.
+            Ordering::Equal if self.trailer > trailer => {
+                if mutant("key_cut_in_two") {
+                    self.finish_table()?;
+                }
+            }
             _ => return Err(source.out_of_order()),
         }
         self.trailer = trailer;
@@ -179,7 +184,12 @@ impl Runner<'_> {
     fn end_key(&mut self) -> Result<()> {
         match self.judge.end_key() {
             None => Ok(()),
-            Some(tombstone) if self.older.may_hold(&self.user) => self.write(tombstone, &[]),
+            // Rule 14: a tombstone goes only where nothing older can be.
+            Some(tombstone)
+                if self.older.may_hold(&self.user) && !mutant("tombstones_dropped_early") =>
+            {
+                self.write(tombstone, &[])
+            }
             Some(_) => {
                 self.merged.dropped_tombstones += 1;
                 Ok(())
