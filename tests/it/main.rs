@@ -12,6 +12,8 @@ mod damage;
 mod dumps;
 mod faults;
 mod history;
+#[cfg(feature = "cli")]
+mod hostile;
 mod ingest;
 #[cfg(feature = "cli")]
 mod inspect;
