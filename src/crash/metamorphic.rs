@@ -110,8 +110,7 @@ mod tests {
     #[test]
     fn the_answers_do_not_depend_on_the_options() {
         let mut compared = 0;
-        for seed in 0..6 {
-            let setup = Setup::seeded(seed);
+        for setup in (0..6).map(Setup::seeded).chain((0..6).map(Setup::layered)) {
             match compare(&setup) {
                 Ok(count) => compared += count,
                 Err(found) => panic!("{found:?}\n{}", setup.to_json()),
