@@ -47,7 +47,7 @@ pub mod vfs;
 pub use engine::{
     Action, Cause, Checkpoint, Cursor, Db, DroppedTail, Durability, Event, IngestWriter, Iter,
     LevelStats, Listener, MemoryStats, Options, ReadStats, Recovery, Snapshot, StallStats, Stats,
-    Strategy, TableBuilder, Times, Value,
+    Strategy, TableBuilder, Times, Trace, TraceBlock, TraceOutcome, TracePlace, TraceStep, Value,
 };
 pub use error::{Corruption, Error, Result};
 pub use format::FORMAT_VERSION;

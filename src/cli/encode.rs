@@ -33,6 +33,21 @@ impl Encoding {
         }
     }
 
+    /// Appends the text that [`Encoding::encode`] returns: for long lists, without a string each.
+    pub fn encode_into(self, out: &mut Vec<u8>, bytes: &[u8]) {
+        match self {
+            Encoding::Escape => escape_into(out, bytes),
+            Encoding::Hex => {
+                let digits = b"0123456789abcdef";
+                for byte in bytes {
+                    let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+                    out.extend_from_slice(&[digits[high], digits[low]]);
+                }
+            }
+            Encoding::Base64 => out.extend_from_slice(STANDARD.encode(bytes).as_bytes()),
+        }
+    }
+
     /// The bytes that the text stands for.
     ///
     /// # Errors
@@ -91,6 +106,24 @@ fn escape(bytes: &[u8]) -> String {
         push_hex(&mut out, chunk.invalid());
     }
     out
+}
+
+/// Runs of plain ASCII, nearly all there is, are copied; the rest goes the long way.
+fn escape_into(out: &mut Vec<u8>, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let is_plain = |byte: &u8| matches!(byte, b' '..=b'[' | b']'..=b'~');
+        let plain = rest.iter().position(|byte| !is_plain(byte)).unwrap_or(rest.len());
+        let (copied, behind) = rest.split_at(plain);
+        out.extend_from_slice(copied);
+        // No character has plain bytes within it, so none is cut here.
+        let odd = behind.iter().position(is_plain).unwrap_or(behind.len());
+        let (odd, behind) = behind.split_at(odd);
+        if !odd.is_empty() {
+            out.extend_from_slice(escape(odd).as_bytes());
+        }
+        rest = behind;
+    }
 }
 
 fn push_hex(out: &mut String, bytes: &[u8]) {
@@ -183,6 +216,9 @@ mod tests {
                 for encoding in ALL {
                     let shown = encoding.encode(given);
                     prop_assert_eq!(encoding.decode(shown.as_bytes()).unwrap(), given);
+                    let mut appended = b"x".to_vec();
+                    encoding.encode_into(&mut appended, given);
+                    prop_assert_eq!(&appended[1..], shown.as_bytes());
                     prop_assert!(is_text(shown.as_bytes()) && !shown.contains(['\n', '\t']));
                 }
             }

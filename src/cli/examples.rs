@@ -106,7 +106,9 @@ Examples:
 pub(super) const FIND: &str = "\
 Examples:
   beach --db shop find apple
-  beach --db shop find --prefix order:";
+  beach --db shop find --prefix order:
+  beach --db shop --enc hex find 00ff
+  beach --db shop find apple --json";
 
 pub(super) const EXPLAIN: &str = "\
 Examples:
@@ -122,13 +124,22 @@ Examples:
 pub(super) const DU: &str = "\
 Examples:
   beach --db shop du
-  beach --db shop du --by-prefix 4";
+  beach --db shop du --by-prefix 6
+  beach --db shop du --by-prefix 6 | sort -n
+  beach --db shop du --json";
 
 pub(super) const DIFF: &str = "\
 Examples:
-  beach diff shop shop-yesterday
+  beach diff shop-yesterday shop
+  beach diff shop-yesterday shop --from order:2025 --to order:2026
   beach diff shop/000007.sst shop/000009.sst
-  beach diff shop shop-yesterday --json";
+  beach diff shop-yesterday shop --json
+  beach diff shop-yesterday shop --as-ops | beach --db shop-yesterday apply -
+
+Lines:
+  + key<TAB>value            only the second has it
+  - key<TAB>value            only the first has it
+  ~ key<TAB>old -> new       its value is another";
 
 pub(super) const REPAIR: &str = "\
 Examples:

@@ -144,7 +144,7 @@ impl Failure {
             Failure::Usage(_) => Status::Usage,
             Failure::Stream(..) => Status::Trouble,
             Failure::Damaged(_) => Status::Damage,
-            Failure::Vacuous(_) => Status::Violated,
+            Failure::Vacuous(_) => Status::Undecided,
             Failure::ClosedPipe | Failure::Signal(_) => Status::Done,
             Failure::During(story) => cause(story).map_or(Status::Trouble, Failure::status),
         }
@@ -220,7 +220,7 @@ fn next_step_for(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let shown = path.display();
     if name.ends_with(".sst") {
-        format!("beach-sstDump {shown}")
+        format!("beach-sstDump doctor {shown}")
     } else if name.ends_with(".wal") {
         format!("beach-walDump {shown}")
     } else {
@@ -332,7 +332,7 @@ mod tests {
         let shown = |path: &str| Failure::from(Error::corruption(path, 16, "bad")).to_string();
         assert_eq!(
             shown("db/000013.sst"),
-            "db/000013.sst@0x10 is damaged: bad; run: beach-sstDump db/000013.sst"
+            "db/000013.sst@0x10 is damaged: bad; run: beach-sstDump doctor db/000013.sst"
         );
         assert!(shown("db/000012.wal").ends_with("run: beach-walDump db/000012.wal"));
         assert!(shown("db/MANIFEST-000001").ends_with("run: beach-manifest db"));

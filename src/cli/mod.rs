@@ -23,6 +23,8 @@ use std::process::ExitCode;
 pub use exit::{Failure, Outcome, Status};
 pub use output::Out;
 
+use crate::runtime::limits;
+
 /// Runs `beach` with these words, the program's name first.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args = match args::parse(words) {
@@ -31,6 +33,7 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let common = &args.common;
     let mut out = Out::standard(common.json, common.quiet, common.color);
+    limits::raise_open_files();
     let outcome = match signals::install() {
         Ok(()) => commands::run(&args, &mut out),
         Err(error) => Err(Failure::Stream("could not install signal handlers".to_owned(), error)),

@@ -1,75 +1,107 @@
-//! The process that kills, and checks what is left.
+//! The process that kills, and looks at what is left.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::time::Duration;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
 
-use parking_lot::{Condvar, Mutex};
+use serde_json::{Value, json};
 
-use super::worker::{Ack, batches_in};
-use super::workload::{Dice, Model};
-use crate::runtime::{Priority, Runtime, Step, Worker};
+use super::campaign::{Acked, Books, Kind};
+use super::oracle::Broken;
+use super::site::{SLOTS, Site, tiny_options};
+use super::victim::{Heard, Victim};
+use super::workload::{Dice, KEEPER, WRITERS};
+use crate::probe::FAILPOINTS;
+use crate::runtime::Runtime;
 use crate::{Db, Error, Result};
 
-/// The longest sleep between two looks at `stopping`, in microseconds.
-const NAP_US: u64 = 20_000;
+/// How long a worker may take to open the store and acknowledge something, or to close it.
+const PATIENCE_US: u64 = 60_000_000;
 
-/// How long a worker may take to open the store and acknowledge something, in milliseconds.
-const FIRST_ACK_MS: u64 = 60_000;
+/// How long an armed failpoint is waited for.
+const FAILPOINT_US: u64 = 250_000;
 
 /// What to do.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The store's directory.
+    /// The directory of the test.
     pub dir: PathBuf,
+    /// What the workers do.
+    pub kind: Kind,
     /// What the workload and the moments of the kills follow from.
     pub seed: u64,
-    /// Kills at most; none for no limit.
+    /// Cycles at most; none for no limit.
     pub cycles: Option<u64>,
     /// Milliseconds after which no new cycle begins.
     pub duration_ms: Option<u64>,
-    /// The program and its first words that run [`super::work`] on `dir` with `seed`.
+    /// Whether failpoints are armed, one after the other.
+    pub failpoints: bool,
+    /// Removes an empty directory, which the file system interface of the engine has no word for.
+    pub remove_dir: fn(&Path) -> std::io::Result<()>,
+    /// The program and its first words that run [`super::work`] on `dir`.
     pub worker: Vec<std::ffi::OsString>,
 }
 
 /// One cycle: a worker, its end, and what it left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cycle {
     /// Its number, from 1.
     pub cycle: u64,
-    /// The last batch that was acknowledged before the kill.
+    /// Operations that were acknowledged in it.
     pub acknowledged: u64,
-    /// Batches in the store afterwards.
-    pub recovered: u64,
-    /// Bytes of log that the opening replayed.
+    /// Operations that were there without an acknowledgement.
+    pub in_flight: u64,
+    /// Bytes of log that the opening afterwards replayed.
     pub replayed_bytes: u64,
+    /// Microseconds that it took.
+    pub reopen_us: u64,
+    /// The failpoint at which the worker died.
+    pub failpoint: Option<&'static str>,
 }
 
 /// What a run adds up to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// Cycles that were checked.
     pub cycles: u64,
     /// Workers killed.
     pub kills: u64,
-    /// Batches in the store at the end.
-    pub batches: u64,
-    /// Kills that came before anything was acknowledged.
+    /// Kills that came before the store was open.
     pub kills_while_opening: u64,
-    /// Kills after which one more batch was there than was acknowledged.
+    /// Kills after the last operation, while the store was closed or about to be.
+    pub kills_while_closing: u64,
+    /// Kills after which something was there that nobody had acknowledged.
     pub kills_in_flight: u64,
+    /// Workers that were let to their end.
+    pub closed: u64,
+    /// Stores that were begun.
+    pub stores: u64,
+    /// Operations of writers that were acknowledged.
+    pub operations: u64,
+    /// Snapshots that workers looked at.
+    pub snapshots: u64,
+    /// Checkpoints that were finished before a kill, and held what they must.
+    pub checkpoints: u64,
+    /// Checkpoints that a kill had cut short, and that could be made again.
+    pub checkpoints_again: u64,
+    /// Openings that found a store nobody had closed.
+    pub recoveries: u64,
+    /// What happened in the stores, by the reasons of the edits.
+    pub edits: BTreeMap<String, u64>,
+    /// How often each failpoint killed; those that were armed and never did with 0.
+    pub fired: BTreeMap<&'static str, u64>,
+    /// The middle and the longest of the openings after a kill.
+    pub reopen_p50_us: u64,
+    /// The longest.
+    pub reopen_max_us: u64,
 }
 
 /// Why a run ended before its last cycle.
 #[derive(Debug)]
 pub enum Stopped {
     /// A promise was broken: what, in which cycle.
-    Violation(u64, String),
-    /// The directory or the seed is wrong, or the store could not be read.
+    Violation(u64, Broken),
+    /// The directory is wrong, or could not be worked in.
     Engine(Error),
     /// The worker could not be started, or not be listened to.
     Process(std::io::Error),
@@ -84,24 +116,81 @@ impl From<Error> for Stopped {
 /// Runs cycles until there were enough, time is up, or `stopping` says so; `seen` gets each.
 ///
 /// # Errors
-/// What ended it early; the directory is left as the last kill left it, or as the check of it did.
+/// What ended it early. After a violation the directory's `store` is as the last kill left it, and
+/// `artifact.json` beside it says what was acknowledged.
 pub fn run(
     config: &Config,
     runtime: &dyn Runtime,
     stopping: &dyn Fn() -> bool,
     seen: &mut dyn FnMut(&Cycle),
 ) -> (Report, Result<(), Stopped>) {
-    let mut run = Run { config, runtime, model: Model::default(), report: Report::default() };
-    let ended = run.all(stopping, seen);
-    run.report.batches = run.model.batches;
+    let books = Books::new(config.kind, config.seed, 0);
+    let site = Site::new(&config.dir);
+    let (report, times, armed) = (Report { stores: 1, ..Report::default() }, Vec::new(), 0);
+    let mut run = Run { config, runtime, site, books, report, times, armed, kept: 0 };
+    let mut ended = run.all(stopping, seen);
+    if ended.is_ok() {
+        ended = run.count_edits().map_err(Stopped::Engine);
+    }
+    run.times.sort_unstable();
+    run.report.reopen_p50_us = run.times.get(run.times.len() / 2).copied().unwrap_or(0);
+    run.report.reopen_max_us = run.times.last().copied().unwrap_or(0);
     (run.report, ended)
+}
+
+/// Looks again at what a violation left, as its artifact describes it.
+///
+/// # Errors
+/// The violation, if it is still there; what is wrong with the artifact.
+pub fn verify_kept(artifact: &Value, runtime: &dyn Runtime) -> Result<(), Stopped> {
+    let wrong = |what: &str| {
+        let what = format!("not an artifact of beach-crash run or bank: {what}");
+        Stopped::Engine(Error::InvalidArgument(what))
+    };
+    let number = |name: &str| artifact[name].as_u64().ok_or_else(|| wrong(name));
+    let kinds = [Kind::Workload, Kind::Bank];
+    let kind = kinds.into_iter().find(|kind| artifact["kind"] == kind.name());
+    let done = artifact["before"]["done"].as_array().ok_or_else(|| wrong("before"))?;
+    let done: Vec<u64> = done.iter().filter_map(Value::as_u64).collect();
+    let seqno = artifact["before"]["seqno"].as_u64().ok_or_else(|| wrong("before"))?;
+    let at = (number("seed")?, number("epoch")?);
+    let books = Books::as_of(kind.ok_or_else(|| wrong("kind"))?, at, &done, seqno);
+    let acked = artifact["acknowledged"].as_array().ok_or_else(|| wrong("acknowledged"))?;
+    let acked: Vec<Acked> = acked.iter().filter_map(acked_from_json).collect();
+    let dir = PathBuf::from(artifact["dir"].as_str().ok_or_else(|| wrong("dir"))?);
+    let mut look = Look { site: &Site::new(&dir), runtime, books, report: &mut Report::default() };
+    let cycle = number("cycle")?;
+    look.all(cycle, &acked)?.map(drop).map_err(|broken| Stopped::Violation(cycle, broken))
+}
+
+fn acked_from_json(value: &Value) -> Option<Acked> {
+    let number = |index: usize| value[index].as_u64();
+    let (stream, n, seqno) = (number(0)?, number(1)?, number(2)?);
+    Some(Acked { stream, n, seqno, checkpoint: number(3) })
 }
 
 struct Run<'c> {
     config: &'c Config,
     runtime: &'c dyn Runtime,
-    model: Model,
+    site: Site,
+    books: Books,
     report: Report,
+    times: Vec<u64>,
+    /// Failpoints armed so far.
+    armed: u64,
+    /// Operations of the keeper.
+    kept: u64,
+}
+
+/// How a worker is brought to its end.
+struct Plan {
+    fresh: bool,
+    failpoint: Option<(&'static str, u64)>,
+    early: bool,
+    orderly: bool,
+    delay_us: u64,
+    /// How long a worker that closes the store is given.
+    grace_us: Option<u64>,
 }
 
 impl Run<'_> {
@@ -110,228 +199,274 @@ impl Run<'_> {
         stopping: &dyn Fn() -> bool,
         seen: &mut dyn FnMut(&Cycle),
     ) -> Result<(), Stopped> {
+        self.site.begin()?;
         let began = self.runtime.monotonic_us();
-        self.begin()?;
-        let enough = |report: &Report| self.config.cycles.is_some_and(|n| report.cycles >= n);
-        let late = |now: u64| self.config.duration_ms.is_some_and(|ms| (now - began) / 1000 >= ms);
+        let config = self.config;
+        let enough = |report: &Report| config.cycles.is_some_and(|n| report.cycles >= n);
+        let late = |now: u64| config.duration_ms.is_some_and(|ms| (now - began) / 1000 >= ms);
         while !enough(&self.report) && !late(self.runtime.monotonic_us()) {
             let number = self.report.cycles + 1;
-            let Some(acknowledged) = self.kill_one(number, stopping)? else { return Ok(()) };
-            let cycle = self.check(number, acknowledged)?;
+            let plan = self.plan(number);
+            if plan.fresh {
+                self.count_edits()?;
+                self.site.wipe_all()?;
+                (self.config.remove_dir)(&self.site.store()).map_err(Stopped::Process)?;
+                self.books = self.books.next();
+                self.report.stores += 1;
+            }
+            let Some((heard, fired)) = self.kill_one(number, &plan, stopping)? else {
+                return Ok(());
+            };
+            let mut cycle = self.look(number, &heard)?;
+            cycle.failpoint = fired;
             self.report.cycles = number;
+            self.times.push(cycle.reopen_us);
             seen(&cycle);
         }
         Ok(())
     }
 
-    /// What is in the directory already must be of this workload.
-    fn begin(&mut self) -> Result<(), Stopped> {
-        let db = Db::open(&self.config.dir)?;
-        self.model.advance(self.config.seed, batches_in(&db, self.config.seed)?);
-        let compared = self.compare(&db)?;
-        db.close()?;
-        compared.map_err(|what| {
-            let what = format!("the store as it was found: {what}");
-            Stopped::Engine(Error::InvalidArgument(what))
-        })
+    fn plan(&mut self, number: u64) -> Plan {
+        let mut dice = Dice::new(self.config.seed, u64::MAX - number);
+        let armed = self.config.failpoints && dice.below(3) > 0;
+        let failpoint = armed.then(|| self.arm(&mut dice));
+        let begins = |start: &str| failpoint.is_some_and(|(name, _)| name.starts_with(start));
+        let fresh = number > 1 && (dice.below(20) == 0 || begins("create"));
+        let orderly = dice.below(8) == 0 || begins("close");
+        // Some die while they open the store, which is when recovery works.
+        let early = !orderly && failpoint.is_none() && dice.below(5) == 0;
+        let early_us = dice.below(6_000);
+        let delay_us = if early { dice.below(1 + early_us) } else { dice.below(50_000) };
+        let grace_us = (failpoint.is_none() && dice.below(2) == 0).then(|| dice.below(4_000));
+        Plan { fresh, failpoint, early, orderly, delay_us, grace_us }
     }
 
-    /// Runs a worker and kills it; the last batch it acknowledged, or none when told to stop.
+    /// The next failpoint: first each at its first visit, later those that have killed least at some
+    /// other one.
+    fn arm(&mut self, dice: &mut Dice) -> (&'static str, u64) {
+        let count = FAILPOINTS.len() as u64;
+        let name = FAILPOINTS[(self.armed % count) as usize];
+        let round = self.armed / count;
+        self.armed += 1;
+        let fired = *self.report.fired.entry(name).or_default();
+        let range = 1 << dice.below(7);
+        let visit = if round == 0 || fired == 0 { 1 } else { 1 + dice.below(range) };
+        (name, visit)
+    }
+
+    /// Runs a worker and brings it to its end; none when told to stop.
     fn kill_one(
         &mut self,
         number: u64,
+        plan: &Plan,
         stopping: &dyn Fn() -> bool,
-    ) -> Result<Option<u64>, Stopped> {
-        let mut dice = Dice::new(self.config.seed, u64::MAX - number);
-        let victim = Victim::start(self.config, self.runtime).map_err(Stopped::Process)?;
-        // One in six dies while it opens the store, which is when recovery works.
-        let early = dice.below(6) == 0;
-        let delay_ms = if early { dice.below(25) } else { dice.below(250) };
-        if !early {
-            victim.wait(FIRST_ACK_MS, stopping, |acks| acks.last.is_some() || acks.ended);
+    ) -> Result<Option<(Heard, Option<&'static str>)>, Stopped> {
+        let failpoint = plan.failpoint.map(|(name, visit)| format!("{name}:{visit}"));
+        let mut done = self.books.known.done().to_vec();
+        done.push(self.kept);
+        let (ops, words) = (self.books.ops(), &self.config.worker);
+        let victim = Victim::start(words, failpoint.as_deref(), self.runtime, ops, &done);
+        let victim = victim.map_err(Stopped::Process)?;
+        let over = |heard: &Heard| heard.ended || heard.broken.is_some();
+        if !plan.early {
+            victim.wait(PATIENCE_US, stopping, |heard| !heard.acked.is_empty() || over(heard));
         }
-        victim.wait(delay_ms, stopping, |acks| acks.ended);
-        let (status, last) = victim.kill().map_err(Stopped::Process)?;
+        let more_us = if failpoint.is_some() && !plan.orderly { FAILPOINT_US } else { 0 };
+        victim.wait(plan.delay_us + more_us, stopping, over);
+        if plan.orderly {
+            victim.finish();
+            victim.wait(plan.grace_us.unwrap_or(PATIENCE_US), stopping, over);
+        }
+        let ended = victim.has_ended();
+        let (status, heard) = victim.kill().map_err(Stopped::Process)?;
         if stopping() {
             return Ok(None);
         }
-        if !was_killed(status) {
-            let what = format!("the worker ended by itself with {status}; it says why above");
-            return Err(Stopped::Violation(number, what));
-        }
-        self.report.kills += 1;
-        self.report.kills_while_opening += u64::from(last.is_none());
-        Ok(Some(last.map_or(self.model.batches, |ack| ack.batch)))
+        let fired = plan.failpoint.filter(|_| ended && status.signal() == Some(9)).map(|it| it.0);
+        self.count_end(number, plan, (&heard, fired), status)?;
+        Ok(Some((heard, fired)))
     }
 
-    /// Opens what the kill left and compares it with the workload.
-    fn check(&mut self, number: u64, acknowledged: u64) -> Result<Cycle, Stopped> {
-        let violation = |what: String| Stopped::Violation(number, what);
-        let opened = Db::open(&self.config.dir);
-        let db = opened.map_err(|error| violation(format!("the store does not open: {error}")))?;
-        let recovered = batches_in(&db, self.config.seed)
-            .map_err(|error| violation(format!("the counter is lost: {error}")))?;
-        if recovered < acknowledged {
-            return Err(violation(format!(
-                "acknowledged writes are lost: {acknowledged} batches were acknowledged, \
-                 {recovered} are there"
-            )));
+    fn count_end(
+        &mut self,
+        number: u64,
+        plan: &Plan,
+        (heard, fired): (&Heard, Option<&'static str>),
+        status: std::process::ExitStatus,
+    ) -> Result<(), Stopped> {
+        let closed = plan.orderly && status.success();
+        let what = match &heard.broken {
+            Some(what) => Some(what.clone()),
+            None if closed || status.signal() == Some(9) => None,
+            None => Some(format!("the worker ended by itself with {status}; it says why above")),
+        };
+        if let Some(found) = what {
+            let broken = Broken::new("a worker that is told nothing but yes", found);
+            return Err(self.violation(number, broken, heard));
         }
-        if recovered > acknowledged + 1 {
-            return Err(violation(format!(
-                "writes from nowhere: {acknowledged} batches were acknowledged, one more can have \
-                 been under way, {recovered} are there"
-            )));
+        if let Some(count) = fired.and_then(|name| self.report.fired.get_mut(name)) {
+            *count += 1;
         }
-        self.report.kills_in_flight += u64::from(recovered > acknowledged);
-        self.model.advance(self.config.seed, recovered);
-        let compared = self.compare(&db).map_err(|error| violation(error.to_string()))?;
-        compared.map_err(violation)?;
-        let replayed_bytes = db.recovery().replayed_bytes;
-        // Half of the stores are closed and half just let go, as a reader of the next state finds.
-        if number.is_multiple_of(2) {
-            db.close().map_err(|error| violation(format!("the store does not close: {error}")))?;
-        }
-        Ok(Cycle { cycle: number, acknowledged, recovered, replayed_bytes })
+        self.kept = heard.sent.get(&KEEPER).copied().unwrap_or(self.kept);
+        let report = &mut self.report;
+        report.kills += u64::from(!closed);
+        report.closed += u64::from(closed);
+        report.kills_while_opening += u64::from(!closed && heard.open.is_none());
+        report.kills_while_closing += u64::from(!closed && plan.orderly);
+        report.snapshots += heard.looked;
+        Ok(())
     }
 
-    /// What differs between the store and the model.
-    fn compare(&self, db: &Db) -> Result<Result<(), String>> {
-        let (model, last) = (&self.model, db.stats().last_seqno.0);
-        if last != model.ops {
-            let expected = model.ops;
-            return Ok(Err(format!("the last sequence number is {last}, expected {expected}")));
-        }
-        let mut found = BTreeMap::new();
-        for item in db.iter() {
-            let (key, value) = item?;
-            if found.insert(key.clone(), value.to_vec()).is_some() {
-                return Ok(Err(format!("key \"{}\" is seen twice", key.escape_ascii())));
+    /// Looks at what the worker left.
+    fn look(&mut self, number: u64, heard: &Heard) -> Result<Cycle, Stopped> {
+        let books = self.books.clone();
+        let mut look =
+            Look { site: &self.site, runtime: self.runtime, books, report: &mut self.report };
+        let looked = look.all(number, &heard.acked)?;
+        let after = look.books;
+        let cycle = match looked {
+            Ok(cycle) => cycle,
+            Err(broken) => return Err(self.violation(number, broken, heard)),
+        };
+        self.books = after;
+        self.report.operations += cycle.acknowledged;
+        self.report.kills_in_flight += u64::from(cycle.in_flight > 0);
+        Ok(cycle)
+    }
+
+    /// Writes the artifact.
+    fn violation(&self, cycle: u64, broken: Broken, heard: &Heard) -> Stopped {
+        let acked =
+            heard.acked.iter().map(|ack| json!([ack.stream, ack.n, ack.seqno, ack.checkpoint]));
+        let dir = std::path::absolute(&self.config.dir).unwrap_or_else(|_| self.config.dir.clone());
+        let artifact = json!({
+            "t": "artifact",
+            "version": 1,
+            "kind": self.config.kind.name(),
+            "seed": self.config.seed,
+            "epoch": self.books.epoch,
+            "cycle": cycle,
+            "dir": dir.to_string_lossy(),
+            "before": {"done": self.books.known.done(), "seqno": self.books.seqno},
+            "acknowledged": acked.collect::<Vec<Value>>(),
+            "expected": broken.expected,
+            "found": broken.found,
+        });
+        match self.site.write(&self.site.artifact(), format!("{artifact:#}\n").as_bytes()) {
+            Ok(()) => Stopped::Violation(cycle, broken),
+            Err(error) => {
+                let found = format!("{}; the artifact could not be written: {error}", broken.found);
+                Stopped::Violation(cycle, Broken { found, ..broken })
             }
         }
-        for key in model.content.keys().chain(found.keys()) {
-            let (expected, scanned) = (model.content.get(key), found.get(key));
-            let got = db.get(key)?;
-            if scanned != expected || got.as_deref() != expected.map(Vec::as_slice) {
-                return Ok(Err(format!(
-                    "after {} batches key \"{}\" should be {}; a scan finds {}, a get {}",
-                    model.batches,
-                    key.escape_ascii(),
-                    Shown(expected.map(Vec::as_slice)),
-                    Shown(scanned.map(Vec::as_slice)),
-                    Shown(got.as_deref()),
-                )));
+    }
+
+    fn count_edits(&mut self) -> Result<()> {
+        let edits = &mut self.report.edits;
+        self.site.edits(&mut |reason| *edits.entry(reason).or_default() += 1)
+    }
+}
+
+/// A look at what a kill left: at a copy, so that it stays as it is.
+struct Look<'l> {
+    site: &'l Site,
+    runtime: &'l dyn Runtime,
+    books: Books,
+    report: &'l mut Report,
+}
+
+impl Look<'_> {
+    fn all(&mut self, number: u64, acked: &[Acked]) -> Result<Result<Cycle, Broken>, Error> {
+        self.site.copy_store()?;
+        let began = self.runtime.monotonic_us();
+        let db = match tiny_options().open(self.site.copy()) {
+            Ok(db) => db,
+            Err(error) => return Ok(Err(unreadable("the store to open", &error))),
+        };
+        let reopen_us = self.runtime.monotonic_us() - began;
+        self.report.recoveries += u64::from(!db.recovery().clean);
+        if let Err(broken) = self.checkpoints(&db, acked)? {
+            return Ok(Err(broken));
+        }
+        let in_flight = match self.books.judge(&db, acked) {
+            Ok(Ok(in_flight)) => in_flight,
+            Ok(Err(broken)) => return Ok(Err(broken)),
+            Err(error) => return Ok(Err(unreadable("the store to be readable", &error))),
+        };
+        let replayed_bytes = db.recovery().replayed_bytes;
+        let acknowledged = acked.iter().filter(|ack| ack.stream < WRITERS).count() as u64;
+        if let Err(broken) = self.go_on(number, db)? {
+            return Ok(Err(broken));
+        }
+        self.site.wipe_checkpoints()?;
+        let cycle = number;
+        Ok(Ok(Cycle { cycle, acknowledged, in_flight, replayed_bytes, reopen_us, failpoint: None }))
+    }
+
+    /// What was recovered is closed, or let go, and must be there when it is opened again; then it must
+    /// take a write and hold it.
+    fn go_on(&self, number: u64, db: Db) -> Result<Result<(), Broken>, Error> {
+        let again = || -> Result<Result<(), Broken>> {
+            let last = db.stats().last_seqno.0;
+            match number.is_multiple_of(2) {
+                true => db.close()?,
+                false => drop(db),
+            }
+            let db = tiny_options().open(self.site.copy())?;
+            if let Err(broken) = self.books.judge_content(&db)? {
+                let found = format!("the second time: {}", broken.found);
+                return Ok(Err(Broken { found, ..broken }));
+            }
+            let written = db.put("~~", "again")?.0;
+            db.close()?;
+            let db = tiny_options().open(self.site.copy())?;
+            let found = (db.stats().last_seqno.0, db.get("~~")?.is_some());
+            if (written, found) != (last + 1, (last + 1, true)) {
+                let expected = format!("a write at {} and nothing behind it", last + 1);
+                return Ok(Err(Broken::new(expected, format!("{written}, {found:?}"))));
+            }
+            db.close()?;
+            Ok(Ok(()))
+        };
+        match again() {
+            Ok(Ok(())) => {}
+            Ok(Err(broken)) => return Ok(Err(broken)),
+            Err(error) => return Ok(Err(unreadable("writing and opening again", &error))),
+        }
+        let unsound = self.site.unsound(&self.site.copy())?;
+        Ok(unsound.map_or(Ok(()), |what| Err(Broken::new("a store without findings", what))))
+    }
+
+    fn checkpoints(&mut self, db: &Db, acked: &[Acked]) -> Result<Result<(), Broken>, Error> {
+        for slot in 0..SLOTS {
+            let dir = self.site.checkpoint(slot);
+            let is_made = acked.iter().any(|ack| ack.checkpoint == Some(slot));
+            if !is_made && self.site.is_empty(&dir)? {
+                continue;
+            }
+            if !is_made && !self.site.has_current(&dir)? {
+                if let Err(error) = db.checkpoint(&dir) {
+                    return Ok(Err(unreadable(
+                        "an unfinished checkpoint to be made again",
+                        &error,
+                    )));
+                }
+                self.report.checkpoints_again += 1;
+                continue;
+            }
+            let judged = tiny_options()
+                .open_read_only(&dir)
+                .and_then(|made| self.books.judge_checkpoint(&made, slot, acked));
+            match judged {
+                Ok(Ok(())) => self.report.checkpoints += u64::from(is_made),
+                Ok(Err(broken)) => return Ok(Err(broken)),
+                Err(error) => return Ok(Err(unreadable("a checkpoint to open", &error))),
             }
         }
         Ok(Ok(()))
     }
 }
 
-/// A value short enough for a message.
-struct Shown<'v>(Option<&'v [u8]>);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            None => f.write_str("absent"),
-            Some(value) if value.len() <= 24 => write!(f, "\"{}\"", value.escape_ascii()),
-            Some(value) => {
-                write!(f, "\"{}…\" ({} bytes)", value[..24].escape_ascii(), value.len())
-            }
-        }
-    }
-}
-
-fn was_killed(status: ExitStatus) -> bool {
-    use std::os::unix::process::ExitStatusExt;
-    status.signal() == Some(9)
-}
-
-/// What a worker has said.
-#[derive(Debug, Default)]
-struct Acks {
-    last: Option<Ack>,
-    /// It says nothing more.
-    ended: bool,
-}
-
-/// A running worker and the thread that listens to it. Killed and waited for when dropped.
-struct Victim<'r> {
-    runtime: &'r dyn Runtime,
-    child: Child,
-    heard: Arc<(Mutex<Acks>, Condvar)>,
-    listener: Arc<dyn Worker>,
-}
-
-impl<'r> Victim<'r> {
-    fn start(config: &Config, runtime: &'r dyn Runtime) -> std::io::Result<Victim<'r>> {
-        let [program, words @ ..] = &config.worker[..] else {
-            return Err(std::io::ErrorKind::InvalidInput.into());
-        };
-        let mut command = Command::new(program);
-        let mut child = command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
-        let heard = Arc::new((Mutex::new(Acks::default()), Condvar::new()));
-        let mut lines = child.stdout.take().map(BufReader::new);
-        let told = Arc::clone(&heard);
-        let step = move || listen(lines.as_mut(), &told);
-        let listener = runtime.spawn("listener", Priority::Normal, Box::new(step));
-        listener.wake();
-        Ok(Victim { runtime, child, heard, listener })
-    }
-
-    /// Waits until `done`, for so long at most, or until `stopping`.
-    fn wait(&self, ms: u64, stopping: &dyn Fn() -> bool, done: impl Fn(&Acks) -> bool) {
-        let (acks, changed) = &*self.heard;
-        let mut acks = acks.lock();
-        let until = self.runtime.monotonic_us() + ms * 1000;
-        while !done(&acks) && !stopping() {
-            let left = until.saturating_sub(self.runtime.monotonic_us());
-            if left == 0 {
-                break;
-            }
-            changed.wait_for(&mut acks, Duration::from_micros(left.min(NAP_US)));
-        }
-    }
-
-    /// Kills the process, waits for it, and hears what it had said.
-    fn kill(mut self) -> std::io::Result<(ExitStatus, Option<Ack>)> {
-        self.child.kill()?;
-        let status = self.child.wait()?;
-        let (acks, changed) = &*self.heard;
-        let mut acks = acks.lock();
-        // The pipe ends with the process, so the listener comes to an end.
-        while !acks.ended {
-            changed.wait(&mut acks);
-        }
-        Ok((status, acks.last))
-    }
-}
-
-impl Drop for Victim<'_> {
-    fn drop(&mut self) {
-        // Dead already, unless an error came in between; then nothing more can be done.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        self.listener.stop();
-    }
-}
-
-/// Reads one line.
-fn listen(lines: Option<&mut BufReader<ChildStdout>>, heard: &(Mutex<Acks>, Condvar)) -> Step {
-    let mut line = String::new();
-    let read = lines.map_or(Ok(0), |lines| lines.read_line(&mut line));
-    let (acks, changed) = heard;
-    let mut acks = acks.lock();
-    // Only the first acknowledgement and the end are waited for.
-    if !matches!(read, Ok(1..)) {
-        acks.ended = true;
-        changed.notify_all();
-        return Step::Idle;
-    }
-    let is_first = acks.last.is_none();
-    acks.last = Ack::parse(&line).or(acks.last);
-    if is_first {
-        changed.notify_all();
-    }
-    Step::Worked
+fn unreadable(expected: &str, error: &Error) -> Broken {
+    Broken::new(expected, error.to_string())
 }

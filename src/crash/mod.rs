@@ -1,17 +1,21 @@
-//! Kill a writing process at random moments, open what it left, and compare with what it was told.
+//! Crash tests: real processes that are killed, and power losses and faults on a simulated disk.
 //!
-//! A *worker* process writes the batches of a seeded workload ([`planned`]) and says on its standard output
-//! after each that it was acknowledged. The *controller* kills it, reads what it said, opens the
-//! store itself and checks that
-//! - every acknowledged batch is there (a kill keeps buffered ones too), and at most the one that
-//!   was under way besides,
-//! - the store equals what that many batches of the workload add up to: no batch torn, none from
-//!   elsewhere, no key seen twice,
-//! - sequence numbers were counted without a gap.
+//! Kills: a *worker* process does what the *controller* tells it, several streams of operations at the
+//! same time, and acknowledges each. The controller kills it, at a random moment or at a failpoint of the
+//! engine, looks at a copy of what is left, and checks that
+//! - every acknowledged operation of each stream is there (a kill keeps buffered ones too), and at most
+//!   the one that was under way besides,
+//! - the content is exactly what these operations add up to: no batch torn, nothing from elsewhere, no
+//!   key seen twice, the same by scans in both directions and by gets,
+//! - sequence numbers were counted without a gap,
+//! - checkpoints hold what the store held at their moment.
 //!
-//! The next cycle goes on from that state.
+//! The store itself stays as the kill left it. The next worker recovers it, and may be killed while
+//! it does. `power`, `faults` and `metamorphic` do the like on a simulated disk, one history at a time.
 
 pub mod artifact;
+mod bank;
+mod campaign;
 mod controller;
 pub mod crowd;
 pub mod damage;
@@ -23,9 +27,18 @@ pub mod mutants;
 pub mod oracle;
 pub mod player;
 pub mod power;
+pub mod protocol;
+mod site;
+mod snapshots;
+mod victim;
 mod worker;
 mod workload;
 
-pub use controller::{Config, Cycle, Report, Stopped, run};
-pub use worker::{Ack, work};
-pub use workload::{COUNTER, Dice, Model, Planned, planned};
+pub use campaign::Kind;
+pub use controller::{Config, Cycle, Report, Stopped, run, verify_kept};
+pub use site::tiny_options;
+pub use worker::{Duty, work};
+pub use workload::{
+    Change, Dice, How, KEEPER, Model, Op, Streams, Task, Upkeep, WRITERS, counted, counter_key,
+    counter_value, origin, owner, value,
+};

@@ -22,8 +22,9 @@ use super::memtable::{MemValue, MemtableWriter};
 use super::options::Options;
 use super::snapshot::SnapshotList;
 use super::superversion::{Immutable, SuperVersion};
-use super::tables::TableSpace;
+use super::tables::{TableFile, TableSpace};
 use super::throttle::Throttle;
+use super::trace::{Trace, Tracer};
 use super::value::Value;
 use super::version::Version;
 use super::wal::Wal;
@@ -34,7 +35,7 @@ use crate::format::filter;
 use crate::format::key::{KEY_SIZE_MAX, Trailer};
 use crate::probe::failpoint;
 use crate::runtime::Worker;
-use crate::table::BlockEntry;
+use crate::table::{BlockEntry, Unwatched, Watch};
 use crate::types::{FileNumber, SeqNo, ValueKind};
 use crate::vfs::Lock;
 
@@ -173,6 +174,14 @@ impl Core {
         find_value(&view, key, seqno, |found| read(found.bytes()))
     }
 
+    /// As [`Core::get`] at the latest moment, writing down what it looks at.
+    pub(super) fn get_traced(&self, key: &[u8]) -> (Trace, Result<Option<Value>>) {
+        let (view, seqno) = self.read_moment(None);
+        let mut tracer = Tracer::new(&*self.options.runtime);
+        let value = find_value_watched(&view, key, seqno, &mut tracer, |found| found.pinned());
+        (tracer.finish(&view, seqno), value)
+    }
+
     /// Replaces the superversion by what `change` makes of it.
     pub(super) fn replace_view(&self, change: impl FnOnce(&SuperVersion) -> SuperVersion) {
         let _tree = self.tree.lock();
@@ -288,6 +297,19 @@ impl Found<'_> {
     }
 }
 
+/// Told what a read looks at; see [`Watch`].
+pub(super) trait Follow: Watch {
+    /// A memtable was looked into, and this was found.
+    #[inline(always)]
+    fn memtable(&mut self, _found: Option<&(Trailer, MemValue)>) {}
+
+    /// A table comes next; it is passed over if all in it is too new.
+    #[inline(always)]
+    fn table(&mut self, _file: &TableFile, _is_too_new: bool) {}
+}
+
+impl Follow for Unwatched {}
+
 /// The newest version of `key` in a view as of a sequence number, if it is a value.
 #[inline]
 pub(super) fn find_value<R>(
@@ -296,13 +318,25 @@ pub(super) fn find_value<R>(
     seqno: SeqNo,
     read: impl FnOnce(Found<'_>) -> R,
 ) -> Result<Option<R>> {
+    find_value_watched(view, key, seqno, &mut Unwatched, read)
+}
+
+/// As [`find_value`], telling `watch` what it looks at.
+#[inline]
+fn find_value_watched<R>(
+    view: &SuperVersion,
+    key: &[u8],
+    seqno: SeqNo,
+    watch: &mut impl Follow,
+    read: impl FnOnce(Found<'_>) -> R,
+) -> Result<Option<R>> {
     check_key(key)?;
     let mut read = Some(read);
     let mut judge = |trailer, found: Found<'_>| match known_kind(trailer)? {
         ValueKind::Put => Ok(read.take().map(|read| read(found))),
         ValueKind::Delete => Ok(None),
     };
-    find(view, key, seqno, &mut judge).unwrap_or(Ok(None))
+    find(view, key, seqno, watch, &mut judge).unwrap_or(Ok(None))
 }
 
 /// Looks in the memtables, newest first, then in the tables: the first version found is the newest.
@@ -311,32 +345,38 @@ fn find<R>(
     view: &SuperVersion,
     key: &[u8],
     seqno: SeqNo,
+    watch: &mut impl Follow,
     judge: &mut impl FnMut(Trailer, Found<'_>) -> Result<R>,
 ) -> Option<Result<R>> {
     for memtable in view.memtables() {
-        if let Some((trailer, value)) = memtable.get(key, seqno) {
+        let found = memtable.get(key, seqno);
+        watch.memtable(found.as_ref());
+        if let Some((trailer, value)) = found {
             return Some(judge(trailer, Found::Memtable(value)));
         }
     }
-    find_in_tables(&view.version, key, seqno, judge).transpose()
+    find_in_tables(&view.version, key, seqno, watch, judge).transpose()
 }
 
 fn find_in_tables<R>(
     version: &Version,
     key: &[u8],
     seqno: SeqNo,
+    watch: &mut impl Follow,
     judge: &mut impl FnMut(Trailer, Found<'_>) -> Result<R>,
 ) -> Result<Option<R>> {
     let mut hash = None;
     for file in version.candidates(key) {
-        if file.meta.min_seqno > seqno {
+        let is_too_new = file.meta.min_seqno > seqno;
+        watch.table(file, is_too_new);
+        if is_too_new {
             continue;
         }
         let hash = *hash.get_or_insert_with(|| filter::hash(key));
         let judge = |trailer, entry: BlockEntry<'_>| judge(trailer, Found::Block(entry));
         let guard = file.for_one_read()?;
         let Some(table) = guard.as_ref() else { continue };
-        if let Some(judged) = table.get_with(key, seqno, hash, judge)? {
+        if let Some(judged) = table.get_watched(key, seqno, hash, watch, judge)? {
             return judged.map(Some);
         }
     }

@@ -31,6 +31,7 @@ mod superversion;
 mod tables;
 mod throttle;
 mod tournament;
+mod trace;
 mod value;
 mod version;
 mod wal;
@@ -50,6 +51,7 @@ pub use judge::DroppedTail;
 pub use options::Options;
 pub use snapshot::Snapshot;
 pub use stats::{LevelStats, MemoryStats, ReadStats, StallStats, Stats, Times};
+pub use trace::{Trace, TraceBlock, TraceOutcome, TracePlace, TraceStep};
 pub use value::Value;
 pub use write::Durability;
 
@@ -160,6 +162,15 @@ impl Db {
         read: impl FnOnce(&[u8]) -> R,
     ) -> Result<Option<R>> {
         self.core.get_with(key.as_ref(), None, read)
+    }
+
+    /// As [`Db::get`], and what it did: every memtable and table that was looked into or passed over,
+    /// and why. The trace is there when the read failed as well, up to where it did.
+    ///
+    /// # Errors
+    /// As [`Db::get`].
+    pub fn get_traced(&self, key: impl AsRef<[u8]>) -> (Trace, Result<Option<Value>>) {
+        self.core.get_traced(key.as_ref())
     }
 
     /// The values of `keys` in their order, all as of one moment.

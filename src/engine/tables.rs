@@ -124,7 +124,7 @@ impl TableFile {
         if let Some(file) = &self.pinned {
             return Ok(Arc::clone(file));
         }
-        let path = self.space.dir.join(names::table(self.meta.number));
+        let path = self.path();
         match self.space.vfs.open(&path, Access::Read) {
             Err(error) if error.is_not_found() && self.space.read_only => {
                 Err(Error::Moved { path })
@@ -134,6 +134,15 @@ impl TableFile {
             }
             opened => opened,
         }
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.space.dir.join(names::table(self.meta.number))
+    }
+
+    /// Whether its filter and index are in memory.
+    pub(super) fn is_open(&self) -> bool {
+        self.opened.load().is_some()
     }
 
     /// The tree no longer has it, and durably so: once nobody reads it, its file may go.

@@ -51,6 +51,20 @@ pub fn build(hashes: &[u64], bits_per_key: u32) -> Vec<u8> {
     out
 }
 
+/// Sets the bits of a key in the content of a filter block, whose header says how many there are.
+pub fn insert(content: &mut [u8], hash: u64) {
+    let Some((&mut [probes, _, _, _, l0, l1, l2, l3], lines)) = content.split_first_chunk_mut()
+    else {
+        return;
+    };
+    let line = line_index(hash, u32::from_le_bytes([l0, l1, l2, l3])) * LINE_SIZE;
+    if let Some(line) = lines.get_mut(line..line + LINE_SIZE) {
+        for bit in bits(hash as u32, probes.min(PROBES_MAX)) {
+            line[bit / 8] |= 1 << (bit % 8);
+        }
+    }
+}
+
 /// A filter in memory.
 #[derive(Debug)]
 pub struct Filter {
@@ -193,6 +207,18 @@ mod tests {
                 assert!(present.iter().all(|&hash| filter.may_contain(hash)));
             }
         }
+    }
+
+    /// Keys set one by one in an empty filter of the same size make the same bytes.
+    #[test]
+    fn a_filter_can_be_made_key_by_key() {
+        let present = hashes(0..1_000);
+        let built = build(&present, 10);
+        let mut content = vec![0; built.len()];
+        content[..8].copy_from_slice(&built[..8]);
+        present.iter().for_each(|&hash| insert(&mut content, hash));
+        assert_eq!(content, built);
+        insert(&mut [6, 0, 0, 0, 9, 0, 0, 0, 1], 5);
     }
 
     /// A later writer may choose other numbers of probes; all probes of a reader that believes the

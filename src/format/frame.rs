@@ -152,6 +152,30 @@ pub fn encode(
     synced_upto: u64,
     payload: &[&[u8]],
 ) {
+    let header = encode_header(id, offset, kind, synced_upto, payload);
+    let payload_size: usize = payload.iter().map(|part| part.len()).sum();
+    let end = out.len() + frame_size(payload_size);
+    out.reserve(frame_size(payload_size));
+    out.extend_from_slice(&header);
+    for part in payload {
+        out.extend_from_slice(part);
+    }
+    out.resize(end, TERMINATOR);
+}
+
+/// The first bytes of a frame as [`encode`] writes them, for who writes a large payload from where it
+/// lies; the payload and the terminator follow.
+///
+/// # Panics
+/// As [`encode`].
+#[must_use]
+pub fn encode_header(
+    id: FileId,
+    offset: u64,
+    kind: Kind,
+    synced_upto: u64,
+    payload: &[&[u8]],
+) -> [u8; FRAME_HEADER_SIZE] {
     let payload_size: usize = payload.iter().map(|part| part.len()).sum();
     assert!(payload_size <= PAYLOAD_SIZE_MAX, "a frame's payload has {payload_size} bytes");
     assert!(offset.is_multiple_of(FRAME_ALIGN as u64), "a frame at {offset:#x}");
@@ -164,13 +188,7 @@ pub fn encode(
     header[16..20].copy_from_slice(&(crc32(payload) ^ mix).to_le_bytes());
     let header_crc = crc32(&[&header[..CHECKED_SIZE]]) ^ mix;
     header[20..24].copy_from_slice(&header_crc.to_le_bytes());
-    let end = out.len() + frame_size(payload_size);
-    out.reserve(frame_size(payload_size));
-    out.extend_from_slice(&header);
-    for part in payload {
-        out.extend_from_slice(part);
-    }
-    out.resize(end, TERMINATOR);
+    header
 }
 
 /// Reads the frame at the front of `bytes`, which lie at `offset` of the file `id`.

@@ -8,21 +8,26 @@
 //! bit explains it, or when it follows the end of a finished log. Everything else a crash may
 //! leave.
 
+mod foreign;
+mod header;
+mod layout;
+
 use std::fmt;
 use std::path::PathBuf;
 
 use super::finding::{Code, Finding};
-use super::{FileType, identify, wrong_kind};
 use crate::error::{Error, Result};
-use crate::format::coding::{Cursor, crc32, mix};
-use crate::format::frame::{self, FRAME_HEADER_SIZE, Kind, MAGIC};
-use crate::format::header::{FileKind, HEADER_SIZE, Header, HeaderError};
+use crate::format::coding::mix;
+use crate::format::frame::Kind;
+use crate::format::header::{FileKind, HEADER_SIZE, Header};
 use crate::record::{Item, Scanner};
 use crate::types::{FileId, SeqNo};
 use crate::vfs::File;
 
-/// Bytes of a frame's header that its checksum covers.
-const CHECKED_SIZE: usize = FRAME_HEADER_SIZE - 4;
+use foreign::foreign_mix;
+
+pub(super) use header::read_header;
+pub use layout::{VisitRegion, layout, region_at};
 
 /// Bad places of one file that are read a second time, in case a writer was just writing there.
 const DOUBTS_MAX: u32 = 8;
@@ -38,6 +43,8 @@ pub struct Expect {
     pub promised: u64,
     /// Recovery settled that it ends here; bytes behind are dead.
     pub end: Option<u64>,
+    /// The sequence number that its first operation has.
+    pub first_seqno: Option<SeqNo>,
 }
 
 /// The beginning of a report: the file and its header.
@@ -86,9 +93,13 @@ impl Hole {
     /// Operations that are missing here, if the file shows it.
     #[must_use]
     pub fn ops_missing(&self) -> Option<u64> {
-        let (before, after) = (self.seqno_before?, self.seqno_after?);
-        after.0.checked_sub(before.0 + 1)
+        between((self.seqno_before, self.seqno_after))
     }
+}
+
+/// How many operations lie between two.
+pub(super) fn between((before, after): (Option<SeqNo>, Option<SeqNo>)) -> Option<u64> {
+    after?.0.checked_sub(before?.0.checked_add(1)?)
 }
 
 /// What a [`Hole`] looks like.
@@ -168,7 +179,7 @@ pub(super) fn walk<E: From<Error>>(
     let header = read_header(file, kind, expect)?;
     visit(Piece::Header(&header))?;
     let start = HEADER_SIZE as u64;
-    let end = header.size.min(expect.end.unwrap_or(u64::MAX));
+    let end = header.size.min(expect.end.unwrap_or(u64::MAX).max(start));
     match header.id {
         Some(id) => Walk::begin(file, kind, id, end, expect)?.run(start, visit)?,
         None if end > start => visit(Piece::Hole(unreadable(file, kind, start, end - start)))?,
@@ -178,6 +189,43 @@ pub(super) fn walk<E: From<Error>>(
         visit(Piece::Unused { offset: end, size: header.size - end })?;
     }
     Ok(())
+}
+
+/// The rest of a file from `offset` on, where a frame ended.
+pub(super) fn walk_from<E: From<Error>>(
+    file: &dyn File,
+    kind: FileKind,
+    id: FileId,
+    offset: u64,
+    visit: &mut Visit<'_, E>,
+) -> Result<(), E> {
+    Walk::begin(file, kind, id, file.size()?, &Expect::default())?.run(offset, visit)
+}
+
+/// The bad place at `offset` as a hole, if whole frames follow it, and where the first of them begins.
+pub(super) fn hole_at(
+    file: &dyn File,
+    kind: FileKind,
+    id: FileId,
+    offset: u64,
+) -> Result<Option<(Hole, u64)>> {
+    let mut walk = Walk::begin(file, kind, id, file.size()?, &Expect::default())?;
+    let mut scanner = walk.scanner(offset)?;
+    let Some(Item::Bad { offset, end, data_end, detail, flipped }) = scanner.next()? else {
+        return Ok(None);
+    };
+    if end >= walk.end {
+        return Ok(None);
+    }
+    let mut found = None;
+    let bad = Bad { offset, end, data_end, detail, flipped };
+    walk.bad(bad, &mut |piece| {
+        if let Piece::Hole(hole) = piece {
+            found = Some(hole);
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(found.map(|hole| (hole, end)))
 }
 
 /// All that lies behind a header without which no frame can be verified.
@@ -321,8 +369,8 @@ impl<'f> Walk<'f> {
         if promised {
             why.push(format!("everything before {:#x} was synced", self.promised));
         }
-        if let Some((offset, bit)) = bad.flipped {
-            why.push(format!("one flipped bit explains it: bit {bit} at {offset:#x}"));
+        if bad.flipped.is_some() {
+            why.push("a crash flips no bits".to_owned());
         }
         if self.finished {
             why.push("it lies behind the end of a finished log".to_owned());
@@ -353,7 +401,7 @@ impl<'f> Walk<'f> {
         if bad.data_end <= bad.offset {
             return Ok(HoleClass::ZeroFilled);
         }
-        if let Some(mixed) = foreign_mix(self.file, bad.offset)? {
+        if let Some(mixed) = foreign_mix(self.file, bad.offset, bad.end)? {
             // Of this file, the mix tells the frame's own offset; of another one it is random.
             let own_offset = u64::from(mixed ^ mix(self.id, 0));
             let is_own = own_offset < self.end && own_offset >= HEADER_SIZE as u64;
@@ -361,116 +409,4 @@ impl<'f> Walk<'f> {
         }
         Ok(if is_last { HoleClass::TornTail } else { HoleClass::Hole })
     }
-}
-
-/// Reads the header, and finds a way to go on if it is damaged.
-fn read_header(file: &dyn File, kind: FileKind, expect: &Expect) -> Result<FileHeader> {
-    let mut bytes = [0; HEADER_SIZE];
-    let read = file.read_at(&mut bytes, 0)?;
-    let bytes = &bytes[..read];
-    let (path, size) = (file.path().to_owned(), file.size()?);
-    let (header, damage) = match Header::decode(bytes, kind) {
-        Ok(header) => (Some(header), None),
-        Err(HeaderError::Newer(version)) => {
-            return Err(Error::Unsupported { path, what: format!("format version {version}") });
-        }
-        Err(HeaderError::Damaged(detail)) => (mended(bytes, kind), Some(detail)),
-        Err(HeaderError::TooShort) if is_cut(bytes, kind) => {
-            let detail = format!("the file has {read} bytes, its header alone {HEADER_SIZE}");
-            (None, Some(detail))
-        }
-        Err(HeaderError::TooShort) => return Err(wrong_kind(file, kind.name())?),
-        Err(HeaderError::NotOurs(_)) => {
-            if identify(file)? != FileType::Unknown || guess_id(file, kind)?.is_none() {
-                return Err(wrong_kind(file, kind.name())?);
-            }
-            (None, Some(format!("this is no header, but a {kind}'s frames follow")))
-        }
-    };
-    let id = match (header, expect.id) {
-        (Some(header), _) => Some(header.id),
-        (None, Some(id)) => Some(id),
-        (None, None) => guess_id(file, kind)?,
-    };
-    let damage = damage.map(|what| {
-        let code = of_kind(kind, Code::LogHeader, Code::ManifestHeader);
-        Finding::new(code, &path, what).at(0, size.min(HEADER_SIZE as u64))
-    });
-    let damage = damage.or_else(|| unexpected(file, kind, header, size, expect));
-    Ok(FileHeader { path, kind, size, header, damage, id })
-}
-
-/// What contradicts the manifest.
-fn unexpected(
-    file: &dyn File,
-    kind: FileKind,
-    header: Option<Header>,
-    size: u64,
-    expect: &Expect,
-) -> Option<Finding> {
-    let found = header.map(|header| header.id);
-    if let (Some(found), Some(id)) = (found, expect.id)
-        && found != id
-    {
-        let code = of_kind(kind, Code::LogStranger, Code::ManifestStranger);
-        let what = format!("a foreign or older file: its id is {found}, the manifest says {id}");
-        return Some(Finding::new(code, file.path(), what).at(0, HEADER_SIZE as u64));
-    }
-    let code = of_kind(kind, Code::LogCut, Code::ManifestCut);
-    let what = || format!("it has {size} bytes, expected at least {}", expect.size);
-    (size < expect.size).then(|| Finding::new(code, file.path(), what()).at(size, 0))
-}
-
-/// Whether the bytes of a file shorter than a header can be the beginning of one, or of zeros.
-fn is_cut(bytes: &[u8], kind: FileKind) -> bool {
-    let magic = kind.magic();
-    let common = bytes.len().min(magic.len());
-    bytes[..common] == magic[..common] || bytes.iter().all(|&byte| byte == 0)
-}
-
-/// The header that one flipped bit makes of these bytes.
-fn mended(bytes: &[u8], kind: FileKind) -> Option<Header> {
-    (0..bytes.len() * 8).find_map(|bit| {
-        let mut bytes = bytes.to_vec();
-        bytes[bit / 8] ^= 1 << (bit % 8);
-        Header::decode(&bytes, kind).ok()
-    })
-}
-
-/// An id with which the frames of a file verify whose header is lost.
-///
-/// Checksums are mixed with 32 bits of the id, so those a whole first frame was mixed with are as
-/// good as the id itself.
-fn guess_id(file: &dyn File, kind: FileKind) -> Result<Option<FileId>> {
-    let start = HEADER_SIZE as u64;
-    let Some(mixed) = foreign_mix(file, start)? else { return Ok(None) };
-    let id = FileId(u64::from(mixed ^ mix(FileId(0), start)));
-    let mut scanner = Scanner::new(file, id, start, None)?;
-    Ok(match scanner.next()? {
-        Some(Item::Frame { kind: found, .. }) => {
-            ((found == Kind::Edit) == (kind == FileKind::Manifest)).then_some(id)
-        }
-        _ => None,
-    })
-}
-
-/// What the checksums of the frame at `offset` were mixed with, if it is whole for any mix.
-fn foreign_mix(file: &dyn File, offset: u64) -> Result<Option<u32>> {
-    let mut head = [0; FRAME_HEADER_SIZE];
-    let read = file.read_at(&mut head, offset)?;
-    if read < head.len() || !head.starts_with(&MAGIC) {
-        return Ok(None);
-    }
-    let mut stored = Cursor::new(&head[CHECKED_SIZE..]);
-    let mixed = crc32(&[&head[..CHECKED_SIZE]]) ^ stored.u32().unwrap_or_default();
-    // An id that at this offset gives this mix.
-    let id = FileId(u64::from(mixed ^ mix(FileId(0), offset)));
-    let Some(head) = frame::head(&head, id, offset) else { return Ok(None) };
-    let size = head.size() as u64;
-    if offset.checked_add(size).is_none_or(|end| end > file.size().unwrap_or(0)) {
-        return Ok(None);
-    }
-    let mut bytes = vec![0; head.size()];
-    let read = file.read_at(&mut bytes, offset)?;
-    Ok(head.is_whole(&bytes[..read]).then_some(mixed))
 }

@@ -3,6 +3,10 @@
 //! The state is that of the edits up to the first hole: what follows one may build on what is
 //! missing.
 
+pub mod history;
+pub mod story;
+pub mod summary;
+
 use super::finding::{Code, Finding};
 use super::frames::{self, Expect, FileHeader, Hole, HoleClass, Piece};
 use crate::error::{Error, Result};
@@ -21,7 +25,7 @@ pub enum ManifestItem<'a> {
     /// A whole, intact frame.
     Edit(Box<ManifestEdit>),
     /// Bytes that are no frames.
-    Hole(Hole),
+    Hole(Box<Hole>),
     /// Zeros up to the end.
     Unused {
         /// Where they begin.
@@ -122,7 +126,7 @@ pub fn read_manifest<E: From<Error>>(
                 totals.is_partial = true;
                 totals.damaged += u64::from(hole.is_damage());
                 totals.torn += u64::from(!hole.is_damage());
-                ManifestItem::Hole(hole)
+                ManifestItem::Hole(Box::new(hole))
             }
             Piece::Unused { offset, size } => ManifestItem::Unused { offset, size },
         };
@@ -133,7 +137,7 @@ pub fn read_manifest<E: From<Error>>(
     }
     if totals.edits == 0 && totals.damaged == 0 {
         totals.damaged += 1;
-        visit(ManifestItem::Hole(no_edits(file)))?;
+        visit(ManifestItem::Hole(Box::new(no_edits(file))))?;
     }
     Ok(totals)
 }

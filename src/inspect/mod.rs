@@ -1,21 +1,32 @@
 //! Typed reports over the files of a store: what the dump tools print.
 //!
 //! Invariants:
-//! - Nothing is written, no lock is taken, and the engine is not used: what it refuses to open is
-//!   read here, and reading goes on behind damage.
+//! - Nothing of an inspected store is written, no lock is taken, and the engine is not used: what it
+//!   refuses to open is read here, and reading goes on behind damage. A salvage and a repair write
+//!   into new files only, which the caller names.
 //! - Reports stream: a reader calls its visitor with one part of the file after the other, in the
 //!   order of the file, and holds one frame or one block at a time.
 //! - Files are told by their content. One of another kind is an error that names the tool for it.
 //! - What a crash may leave (a tail that nobody promised to be on stable storage) is shown and is
 //!   not damage; what no crash explains is.
 
+pub mod check;
+pub mod coverage;
+pub mod diff;
+pub mod directory;
+pub mod du;
+pub mod find;
 pub mod finding;
+pub mod follow;
 pub mod frames;
 pub mod manifest;
 pub mod region;
+pub mod repair;
+pub mod salvage;
 pub mod store;
 pub mod table;
 mod utc;
+pub mod versions;
 pub mod view;
 pub mod wal;
 

@@ -3,6 +3,8 @@
 //! Sequence numbers rise by one from operation to operation of a log, so a hole tells how many
 //! operations are missing, and a batch that does not follow the one before it is damage.
 
+use std::path::{Path, PathBuf};
+
 use super::finding::{Code, Finding};
 use super::frames::{self, Expect, FileHeader, Hole, Piece};
 use crate::error::{Error, Result};
@@ -34,12 +36,23 @@ pub enum LogItem<'a> {
 }
 
 impl LogItem<'_> {
+    /// Where it begins.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        match self {
+            LogItem::Header(_) => 0,
+            LogItem::Frame(frame) => frame.offset,
+            LogItem::Hole(hole) => hole.offset,
+            LogItem::Unused { offset, .. } => *offset,
+        }
+    }
+
     /// What is wrong with this part, or unusual about it.
     #[must_use]
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             LogItem::Header(header) => header.damage.as_ref(),
-            LogItem::Frame(frame) => frame.damage.as_ref(),
+            LogItem::Frame(frame) => frame.finding.as_ref(),
             LogItem::Hole(hole) => Some(&hole.finding),
             LogItem::Unused { .. } => None,
         }
@@ -59,8 +72,24 @@ pub struct LogFrame<'a> {
     pub synced_upto: u64,
     /// What is in it.
     pub content: Content<'a>,
-    /// What is wrong with the content of this intact frame.
-    pub damage: Option<Finding>,
+    /// Of a gap: the last operation before it, and the first behind it.
+    pub sides: (Option<SeqNo>, Option<SeqNo>),
+    /// What is wrong with the content of this intact frame, or, of a gap, what it says.
+    pub finding: Option<Finding>,
+}
+
+impl LogFrame<'_> {
+    /// What is wrong with the content.
+    #[must_use]
+    pub fn damage(&self) -> Option<&Finding> {
+        self.finding.as_ref().filter(|finding| finding.is_damage())
+    }
+
+    /// Operations that are missing in a gap, if the file shows it.
+    #[must_use]
+    pub fn ops_missing(&self) -> Option<u64> {
+        frames::between(self.sides)
+    }
 }
 
 /// What is in a frame of a log.
@@ -108,6 +137,8 @@ pub struct LogTotals {
     pub torn: u64,
     /// Things that no crash explains: holes, frames, the header.
     pub damaged: u64,
+    /// Places where a salvage left something out.
+    pub gaps: u64,
     /// The first operation there.
     pub first_seqno: Option<SeqNo>,
     /// The last operation there.
@@ -124,7 +155,7 @@ pub fn read_log<E: From<Error>>(
     expect: &Expect,
     visit: &mut dyn FnMut(LogItem<'_>) -> Result<(), E>,
 ) -> Result<LogTotals, E> {
-    let mut reading = Reading::begin(file);
+    let mut reading = Reading::begin(file, expect);
     frames::walk(file, FileKind::Wal, expect, &mut |piece| {
         let item = reading.take(piece)?;
         visit(item)
@@ -133,25 +164,37 @@ pub fn read_log<E: From<Error>>(
 }
 
 /// Where a reading stands.
-struct Reading<'f> {
-    file: &'f dyn File,
-    id: Option<FileId>,
-    totals: LogTotals,
+pub(super) struct Reading<'f> {
+    path: PathBuf,
+    /// The operation before those still to come.
+    last_seqno: Option<SeqNo>,
     /// Since the last batch there was a hole or a gap.
     broken: bool,
-    /// The last look ahead: up to this offset there is no batch, and there is this one.
-    ahead: Option<(u64, Option<SeqNo>)>,
+    ahead: Ahead<'f>,
+    pub(super) totals: LogTotals,
 }
 
 impl<'f> Reading<'f> {
-    fn begin(file: &'f dyn File) -> Reading<'f> {
-        Reading { file, id: None, totals: LogTotals::default(), broken: false, ahead: None }
+    pub(super) fn begin(file: &'f dyn File, expect: &Expect) -> Reading<'f> {
+        let before = |first: SeqNo| SeqNo(first.0.saturating_sub(1));
+        Reading {
+            path: file.path().to_owned(),
+            last_seqno: expect.first_seqno.map(before),
+            broken: false,
+            ahead: Ahead { file, end: expect.end, id: None, scanner: None, found: None },
+            totals: LogTotals::default(),
+        }
     }
 
-    fn take<'a>(&mut self, piece: Piece<'a>) -> Result<LogItem<'a>> {
+    /// The file may have grown: what was not ahead may be now.
+    pub(super) fn look_again(&mut self) {
+        (self.ahead.scanner, self.ahead.found) = (None, None);
+    }
+
+    pub(super) fn take<'a>(&mut self, piece: Piece<'a>) -> Result<LogItem<'a>> {
         match piece {
             Piece::Header(header) => {
-                self.id = header.id;
+                self.ahead.id = header.id;
                 self.totals.damaged += u64::from(header.damage.is_some());
                 Ok(LogItem::Header(header))
             }
@@ -162,12 +205,20 @@ impl<'f> Reading<'f> {
                     }
                     Err(reason) => (Content::Nonsense, Some((Code::RecordUnreadable, reason))),
                 };
-                let damage = damage.map(|(code, what)| {
-                    Finding::new(code, self.file.path(), what).at(offset, size)
-                });
                 self.totals.frames += 1;
                 self.totals.damaged += u64::from(damage.is_some());
-                Ok(LogItem::Frame(LogFrame { offset, size, kind, synced_upto, content, damage }))
+                let mut sides = (None, None);
+                let finding = match (damage, &content) {
+                    (Some((code, what)), _) => Some(Finding::new(code, &self.path, what)),
+                    (None, Content::Gap(gap)) => {
+                        sides = (self.last_seqno, self.ahead.next_batch(offset + size)?);
+                        Some(gap_finding(&self.path, gap, sides))
+                    }
+                    (None, _) => None,
+                };
+                let finding = finding.map(|finding| finding.at(offset, size));
+                let frame = LogFrame { offset, size, kind, synced_upto, content, sides, finding };
+                Ok(LogItem::Frame(frame))
             }
             Piece::Hole(hole) => self.hole(hole).map(LogItem::Hole),
             Piece::Unused { offset, size } => Ok(LogItem::Unused { offset, size }),
@@ -178,51 +229,102 @@ impl<'f> Reading<'f> {
         self.broken = true;
         self.totals.damaged += u64::from(hole.is_damage());
         self.totals.torn += u64::from(!hole.is_damage());
-        let seqno_after = self.next_batch(hole.offset + hole.size)?;
-        Ok(Hole { seqno_before: self.totals.last_seqno, seqno_after, ..hole })
+        let seqno_after = self.ahead.next_batch(hole.offset + hole.size)?;
+        Ok(Hole { seqno_before: self.last_seqno, seqno_after, ..hole })
     }
 
     /// Counts a frame and says what contradicts those before it.
     fn follow(&mut self, content: &Content<'_>) -> Option<String> {
         let Content::Batch(payload, count) = *content else {
-            self.broken |= matches!(content, Content::Gap(_));
+            let is_gap = matches!(content, Content::Gap(_));
+            self.broken |= is_gap;
+            self.totals.gaps += u64::from(is_gap);
             return None;
         };
         let totals = &mut self.totals;
         let first = payload.first;
-        let expected = totals.last_seqno.map_or(first, |last| last.plus(1));
+        let expected = self.last_seqno.map_or(first, |last| last.plus(1));
         let broken = std::mem::take(&mut self.broken);
-        let damage = (first < expected || (first > expected && !broken))
+        // Where nothing is damaged before the first batch, a writer may have taken a number for an
+        // ingest since it was told where the log should begin: how logs and tables follow each other
+        // is for whoever can look at both again.
+        let is_placed = totals.batches > 0 || broken;
+        let damage = (first < expected || (first > expected && !broken && is_placed))
             .then(|| format!("it begins with seqno {first}, expected {expected}"));
         totals.batches += 1;
         totals.ops += count;
-        totals.ops_missing += first.0.saturating_sub(expected.0);
+        if is_placed {
+            totals.ops_missing += first.0.saturating_sub(expected.0);
+        }
         totals.first_seqno.get_or_insert(first);
-        totals.last_seqno = Some(SeqNo((first.0 + count).saturating_sub(1)));
+        self.last_seqno = Some(SeqNo((first.0 + count).saturating_sub(1)));
+        totals.last_seqno = self.last_seqno;
         damage
     }
+}
 
-    /// The first sequence number of the first batch from `offset` on. Holes without a batch between
-    /// them share one look ahead.
+/// What a gap frame says.
+fn gap_finding(path: &Path, gap: &GapPayload, sides: (Option<SeqNo>, Option<SeqNo>)) -> Finding {
+    let what = match gap.size {
+        0 => format!("operations were missing at {:#x} of the damaged log", gap.offset),
+        size => format!("{size} bytes were left out at {:#x} of the damaged log", gap.offset),
+    };
+    let why = match (frames::between(sides), sides) {
+        (Some(missing), (Some(before), Some(after))) => {
+            format!("between seqno {before} and {after}, {missing} missing")
+        }
+        (_, (Some(before), _)) => format!("behind seqno {before}"),
+        (_, (None, Some(after))) => format!("before seqno {after}"),
+        _ => String::new(),
+    };
+    Finding::new(Code::LogGap, path, what).because(why)
+}
+
+/// Looks for the next batch behind a hole.
+///
+/// Holes without a batch between them share one look; and one scanner looks for all of them, so that
+/// a log with a hole behind every record is read once more, not once for each.
+struct Ahead<'f> {
+    file: &'f dyn File,
+    /// Where recovery settled the end.
+    end: Option<u64>,
+    id: Option<FileId>,
+    scanner: Option<Scanner<'f>>,
+    /// From where the last look began up to this offset there is no batch, and there is this one.
+    found: Option<(u64, Option<SeqNo>)>,
+}
+
+impl Ahead<'_> {
+    /// A scanner that lies further behind than this is not worth waiting for.
+    const CATCH_UP_MAX: u64 = 64 << 10;
+
+    /// The first sequence number of the first batch from `offset` on.
     fn next_batch(&mut self, offset: u64) -> Result<Option<SeqNo>> {
-        if let Some((upto, found)) = self.ahead
+        if let Some((upto, found)) = self.found
             && offset <= upto
         {
             return Ok(found);
         }
         let Some(id) = self.id else { return Ok(None) };
-        let mut scanner = Scanner::new(self.file, id, offset, None)?;
-        let mut ahead = (u64::MAX, None);
+        let is_near = |scanner: &Scanner<'_>| {
+            offset.checked_sub(scanner.offset()).is_some_and(|behind| behind < Self::CATCH_UP_MAX)
+        };
+        let mut scanner = match self.scanner.take().filter(is_near) {
+            Some(scanner) => scanner,
+            None => Scanner::new(self.file, id, offset, self.end)?,
+        };
+        let mut found = (u64::MAX, None);
         while let Some(item) = scanner.next()? {
-            if let Item::Frame { offset, kind: Kind::Batch, payload, .. } = item
+            if let Item::Frame { offset: at, kind: Kind::Batch, payload, .. } = item
+                && at >= offset
                 && let Ok(payload) = BatchPayload::decode(payload)
             {
-                ahead = (offset, Some(payload.first));
+                found = (at, Some(payload.first));
                 break;
             }
         }
-        self.ahead = Some(ahead);
-        Ok(ahead.1)
+        (self.scanner, self.found) = (Some(scanner), Some(found));
+        Ok(found.1)
     }
 }
 

@@ -5,6 +5,8 @@
 //! somebody asks, so that a test runs a whole history in one thread and in an order it chooses.
 
 pub mod inline;
+pub mod limits;
+pub mod ordered;
 pub mod threads;
 
 use std::fmt;

@@ -22,6 +22,7 @@ mod parts;
 mod reader;
 mod scan;
 mod stats;
+mod watch;
 mod writer;
 
 pub use crate::format::block::Compression;
@@ -33,6 +34,7 @@ pub use parts::{read_block, read_footer};
 pub use reader::{BlockEntry, BlockValue, Table};
 pub use scan::{Stored, TableScan};
 pub use stats::{Count, TableStats};
+pub use watch::{Unwatched, Watch};
 pub use writer::{TableOrigin, TableWriter, WriterOptions};
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::cache::{BlockCache, BlockGuard, CachedBlock, TableBlocks};
 use super::index::Index;
 use super::parts::{read_block, read_footer, read_properties};
 use super::stats::{Count, Opened, TableStats};
+use super::watch::{Unwatched, Watch};
 use crate::error::{Error, Result};
 use crate::format::block::{Block, Kind};
 use crate::format::filter::Filter;
@@ -146,27 +147,46 @@ impl Table {
         hash: u64,
         found: impl FnOnce(Trailer, BlockEntry<'_>) -> R,
     ) -> Result<Option<R>> {
-        if !self.may_contain(hash) {
+        self.get_watched(user, seqno, hash, &mut Unwatched, found)
+    }
+
+    /// As [`Table::get_with`], telling `watch` what it looks at.
+    ///
+    /// # Errors
+    /// As [`Table::get`].
+    #[inline]
+    pub fn get_watched<R>(
+        &self,
+        user: &[u8],
+        seqno: SeqNo,
+        hash: u64,
+        watch: &mut impl Watch,
+        found: impl FnOnce(Trailer, BlockEntry<'_>) -> R,
+    ) -> Result<Option<R>> {
+        let may_contain = self.may_contain(hash);
+        watch.filter(&self.filter, may_contain);
+        if !may_contain {
             return Ok(None);
         }
         let target = Trailer::seek(seqno);
         let position = self.index.find(user, target);
         if position == self.index.count() {
-            self.count_false_positive(self.index.block(), position, user);
+            watch.absent(self.count_false_positive(self.index.block(), position, user));
             return Ok(None);
         }
-        let guard = self.block_guard(position)?;
+        let guard = self.block_guard(position, watch)?;
         let Some(block) = guard.as_ref() else { return Ok(None) };
         block.touch_keys();
         let index = self.find_in(block, position, user, target)?;
         if block.key_is(index, user) {
-            return Ok(Some(found(block.trailer(index), BlockEntry { block, index })));
+            let (trailer, entry) = (block.trailer(index), BlockEntry { block, index });
+            watch.found(trailer, entry);
+            return Ok(Some(found(trailer, entry)));
         }
-        if index > 0 {
-            self.count_false_positive(block, index, user);
-        } else {
-            self.count_false_positive(self.index.block(), position, user);
-        }
+        watch.absent(match index {
+            0 => self.count_false_positive(self.index.block(), position, user),
+            _ => self.count_false_positive(block, index, user),
+        });
         Ok(None)
     }
 
@@ -193,15 +213,18 @@ impl Table {
 
     /// The block for one read; it is there.
     #[inline]
-    fn block_guard(&self, position: usize) -> Result<BlockGuard> {
+    fn block_guard(&self, position: usize, watch: &mut impl Watch) -> Result<BlockGuard> {
         if let Some(blocks) = &self.blocks {
             let guard = blocks.get(position);
             if guard.is_some() {
                 self.stats().count(Count::CacheHit);
+                watch.block(&self.index, position, true);
                 return Ok(guard);
             }
         }
-        self.load_block(position, true).map(|block| BlockGuard::from_inner(Some(block)))
+        let block = self.load_block(position, true)?;
+        watch.block(&self.index, position, false);
+        Ok(BlockGuard::from_inner(Some(block)))
     }
 
     #[inline]
@@ -383,11 +406,13 @@ impl Table {
     }
 
     /// Counts a read that ended before `entry` without a result, unless the key was there and only
-    /// its versions were too new: then it stands right before.
-    fn count_false_positive(&self, block: &Block, entry: usize, user: &[u8]) {
-        if entry == 0 || !block.key_is(entry - 1, user) {
+    /// its versions were too new: then it stands right before. `true` if it was counted.
+    fn count_false_positive(&self, block: &Block, entry: usize, user: &[u8]) -> bool {
+        let is_false = entry == 0 || !block.key_is(entry - 1, user);
+        if is_false {
             self.stats().count(Count::FilterFalsePositive);
         }
+        is_false
     }
 
     fn damaged(&self, handle: Handle, reason: impl fmt::Display) -> Error {

@@ -1,4 +1,4 @@
-//! The dump tools and the crash tester, as a person and a script meet them.
+//! The dump tools, as a person and a script meet them.
 #![allow(clippy::disallowed_methods, reason = "these tests prepare files for the tools")]
 
 use std::fs;
@@ -7,12 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use beachdb::crash::{self, Config, Stopped};
 use beachdb::inspect::frames::Expect;
 use beachdb::inspect::store::{self, Live};
 use beachdb::inspect::{manifest, table, wal};
 use beachdb::runtime::inline::InlineRuntime;
-use beachdb::runtime::threads::ThreadRuntime;
 use beachdb::vfs::sim::{CrashPlan, SimVfs};
 use beachdb::vfs::{Access, Vfs};
 use beachdb::{Db, Durability, Error, Options, WriteBatch};
@@ -343,7 +341,7 @@ fn a_damaged_table_is_read_as_far_as_it_goes() {
 
     beach.damage(&name, |bytes| bytes[index + 9] ^= 1);
     let bad = dump();
-    assert_eq!((bad.code, bad.of_kind("entry").len()), (3, 0));
+    assert_eq!((bad.code, bad.of_kind("entry").len()), (3, 3000));
     assert!(bad.of_kind("damage")[0]["detail"].as_str().expect("text").contains("index"));
     beach.damage(&name, |bytes| bytes[index + 9] ^= 1);
 
@@ -519,88 +517,4 @@ fn no_cut_of_any_file_goes_unnoticed() {
             assert!(noticed, "{} of {} bytes of {}", size, bytes.len(), path.display());
         }
     }
-}
-
-/// Five kills with a seed; nothing is lost, and the summary counts them.
-#[test]
-fn a_few_kills_break_no_promise() {
-    let home = tempfile::tempdir().expect("a directory");
-    let words = ["run", "--dir", "sand", "--cycles", "5", "--seed", "7", "--json"];
-    let run = ran("beach-crash", home.path(), &words);
-    assert_eq!((run.code, run.err.as_str()), (0, ""), "{}", run.out);
-    assert_eq!(run.of_kind("cycle").len(), 5);
-    let summary = run.of_kind("summary").remove(0);
-    assert_eq!((&summary["kills"], &summary["violations"]), (&5.into(), &0.into()));
-    assert_eq!(summary["seed"], 7);
-    // The next run goes on in the same store; another seed is not of this store.
-    let words = ["run", "--dir", "sand", "--cycles", "1", "--seed", "7"];
-    assert_eq!(ran("beach-crash", home.path(), &words).code, 0);
-    let other = ran("beach-crash", home.path(), &["run", "--dir", "sand", "--seed", "8"]);
-    assert_eq!(other.code, 2, "{}", other.err);
-}
-
-/// A key of the store is changed between two runs, as a bug would: the tester must see it.
-#[test]
-fn the_crash_tester_sees_a_changed_store() {
-    let home = tempfile::tempdir().expect("a directory");
-    let words = ["run", "--dir", "sand", "--cycles", "3", "--seed", "9"];
-    assert_eq!(ran("beach-crash", home.path(), &words).code, 0);
-    let db = Db::open(home.path().join("sand")).expect("open");
-    let (key, _) = db.iter().next().expect("a pair").expect("a pair");
-    db.delete(key).expect("delete");
-    db.close().expect("close");
-    let run = ran("beach-crash", home.path(), &words);
-    assert_eq!(run.code, 2, "{}", run.err);
-    assert!(run.err.contains("sequence number"), "{}", run.err);
-}
-
-/// A store with one batch of the workload in which one value is another: as many operations, and
-/// the tester must see it all the same.
-#[test]
-fn the_crash_tester_sees_a_changed_value() {
-    let home = tempfile::tempdir().expect("a directory");
-    let mut planned = crash::planned(9, 1);
-    let db = Db::open(home.path().join("sand")).expect("open");
-    planned.changes[0].1 = Some(b"changed".to_vec());
-    db.write(planned.batch(), Durability::Sync).expect("write");
-    db.close().expect("close");
-    let run = ran("beach-crash", home.path(), &["run", "--dir", "sand", "--seed", "9"]);
-    assert_eq!(run.code, 2, "{}", run.err);
-    assert!(run.err.contains("after 1 batches key"), "{}", run.err);
-}
-
-/// Runs cycles whose worker is a shell script, on a store that real cycles have filled.
-fn cycle_with(script: &str) -> (u64, String) {
-    let home = tempfile::tempdir().expect("a directory");
-    let words = ["run", "--dir", "sand", "--cycles", "3", "--seed", "11"];
-    assert_eq!(ran("beach-crash", home.path(), &words).code, 0);
-    let dir = home.path().join("sand");
-    let worker = concat!(env!("CARGO_BIN_EXE_beach-crash"), " worker --seed 11 --dir");
-    let script = script.replace("WORKER", &format!("{worker} {}", dir.display()));
-    let config = Config {
-        dir,
-        seed: 11,
-        cycles: Some(20),
-        duration_ms: None,
-        worker: ["sh", "-c", &script].map(Into::into).to_vec(),
-    };
-    let runtime = ThreadRuntime::default();
-    match crash::run(&config, &runtime, &|| false, &mut |_| ()) {
-        (_, Err(Stopped::Violation(cycle, what))) => (cycle, what),
-        (report, ended) => panic!("{report:?} {ended:?}"),
-    }
-}
-
-/// A worker that claims more than it wrote, one that writes what it does not claim, and one that
-/// dies by itself: each is a broken promise, told in its own words.
-#[test]
-fn the_crash_tester_sees_a_broken_promise() {
-    let lied = r#"echo '{"t":"ack","batch":999999,"seqno":1}'; exec sleep 60"#;
-    let (cycle, what) = cycle_with(lied);
-    assert!(cycle == 1 && what.contains("acknowledged writes are lost"), "{what}");
-    let silent = r#"echo '{"t":"ack","batch":0,"seqno":0}'; exec WORKER > /dev/null"#;
-    let (_, what) = cycle_with(silent);
-    assert!(what.contains("writes from nowhere"), "{what}");
-    let (_, what) = cycle_with("exit 5");
-    assert!(what.contains("ended by itself"), "{what}");
 }

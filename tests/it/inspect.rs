@@ -7,6 +7,7 @@ mod diff;
 mod du;
 mod explain;
 mod find;
+mod histories;
 mod live;
 mod manifest;
 mod repair;

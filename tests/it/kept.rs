@@ -135,7 +135,8 @@ fn stores_of_format_1_are_read_and_continued() {
         db.compact::<&str, _>(..).expect("compact");
         db.close().expect("close");
         let reopened = Db::open_read_only(&copy).expect("it opens again");
-        let pairs = reopened.range::<&str, _>(..).map(|pair| pair.expect("a pair")).count();
+        let pairs = reopened.range::<&str, _>(..).collect::<Result<Vec<_>, _>>();
+        let pairs = pairs.expect("all pairs").len();
         let dumped = String::from_utf8_lossy(&expected).matches("\n{\"t\":\"entry\"").count();
         assert_eq!(pairs, dumped + 1, "{name}: what was there, and one more pair");
     }

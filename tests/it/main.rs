@@ -18,6 +18,8 @@ mod inspect;
 #[cfg(feature = "cli")]
 mod kept;
 #[cfg(feature = "cli")]
+mod kills;
+#[cfg(feature = "cli")]
 mod lab;
 mod model;
 #[cfg(feature = "cli")]

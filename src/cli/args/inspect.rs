@@ -64,6 +64,9 @@ pub struct DiffArgs {
     pub a: PathBuf,
     /// What it is compared with
     pub b: PathBuf,
+    /// Print the operations that make A like B, for `beach apply`
+    #[arg(long)]
+    pub as_ops: bool,
     /// Which keys.
     #[command(flatten)]
     pub range: RangeArgs,

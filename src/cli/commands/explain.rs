@@ -1,20 +1,18 @@
 //! `explain`: a get as it runs, and the pages about findings.
 
-use crate::cli::args::{Args, ExplainArgs, ExplainGetArgs, ExplainVerb};
+mod get;
+
+use crate::cli::args::{Args, ExplainArgs, ExplainVerb};
 use crate::cli::output::{Object, Table};
 use crate::cli::{Failure, Out, Outcome, Status};
 use crate::inspect::Code;
 
 pub(super) fn explain(args: &Args, wanted: &ExplainArgs, out: &mut Out) -> Outcome {
     match (&wanted.verb, &wanted.code) {
-        (Some(ExplainVerb::Get(wanted)), _) => get(args, wanted, out),
+        (Some(ExplainVerb::Get(wanted)), _) => get::get(args, wanted, out),
         (None, Some(code)) => page(code.parse().map_err(unknown)?, out),
         (None, None) => codes(out),
     }
-}
-
-fn get(_args: &Args, _wanted: &ExplainGetArgs, _out: &mut Out) -> Outcome {
-    Err(Failure::Usage("not there yet".to_owned()))
 }
 
 fn unknown(why: String) -> Failure {

@@ -8,6 +8,7 @@ mod diff;
 mod du;
 mod explain;
 mod find;
+mod inspection;
 mod kv;
 mod meta;
 mod range;

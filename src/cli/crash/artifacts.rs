@@ -12,6 +12,8 @@ use crate::cli::output::{Object, Table};
 use crate::cli::{Failure, Out, Outcome, Status};
 use crate::crash::artifact::Artifact;
 use crate::crash::minimize;
+use crate::crash::{self, Stopped};
+use crate::runtime::threads::ThreadRuntime;
 
 /// How the names of artifacts begin.
 const PREFIX: &str = "beach-crash-";
@@ -72,6 +74,10 @@ fn parse(path: &Path) -> Outcome<Artifact> {
 
 /// Does it again; 7 if it still fails.
 pub(super) fn replay(wanted: &ArtifactArgs, out: &mut Out) -> Outcome {
+    let json = read(&wanted.artifact)?;
+    if matches!(json["kind"].as_str(), Some("run" | "bank")) {
+        return replay_kills(&json, out);
+    }
     let artifact = parse(&wanted.artifact)?;
     let broken = artifact.replay().err();
     if out.is_json() {
@@ -93,6 +99,36 @@ pub(super) fn replay(wanted: &ArtifactArgs, out: &mut Out) -> Outcome {
             }
             None => out.line("it does not fail any more")?,
         }
+    }
+    out.summary(Object::summary().number("violations", u64::from(broken.is_some())))?;
+    Ok(if broken.is_some() { Status::Violated } else { Status::Done })
+}
+
+/// Looks once more at the directory that the kill left.
+fn replay_kills(json: &Value, out: &mut Out) -> Outcome {
+    let broken = match crash::verify_kept(json, &ThreadRuntime::default()) {
+        Ok(()) => None,
+        Err(Stopped::Violation(_, what)) => Some(what),
+        Err(Stopped::Engine(error)) => return Err(error.into()),
+        Err(Stopped::Process(error)) => {
+            return Err(Failure::Stream("could not look at the store".to_owned(), error));
+        }
+    };
+    let kind = json["kind"].as_str().unwrap_or_default();
+    let cause = format!("seed {}, cycle {}", json["seed"], json["cycle"]);
+    if out.is_json() {
+        let object = Object::new("replay").text("kind", kind).text("cause", &cause);
+        let object = object.number("steps", 0);
+        out.object(&match &broken {
+            Some(broken) => object.text("expected", &broken.expected).text("found", &broken.found),
+            None => object,
+        })?;
+    } else {
+        let verdict = match &broken {
+            Some(broken) => format!("expected {}, found {}", broken.expected, broken.found),
+            None => "what was kept is as it should be".to_owned(),
+        };
+        out.line(format_args!("{kind}, {cause}: {verdict}"))?;
     }
     out.summary(Object::summary().number("violations", u64::from(broken.is_some())))?;
     Ok(if broken.is_some() { Status::Violated } else { Status::Done })

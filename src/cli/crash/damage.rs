@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::power::{CampaignArgs, Profile, campaign};
+use super::power::{CampaignArgs, campaign};
+use super::run::Profile;
 use super::{artifacts, parallel};
 use crate::cli::dump::plural;
 use crate::cli::output::Object;

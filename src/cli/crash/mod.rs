@@ -18,14 +18,15 @@ use super::dump;
 pub use artifacts::{ArtifactArgs, ListArgs};
 pub use damage::CrowdArgs;
 pub use mutants::MutantsArgs;
-pub use power::{CampaignArgs, PowerArgs, Profile};
-pub use run::{RunArgs, WorkerArgs};
+pub use power::{CampaignArgs, PowerArgs};
+pub use run::{KillArgs, Profile, RunArgs, WorkerArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   beach-crash run --dir scratch
   beach-crash run --dir scratch --cycles 1000 --seed 42
-  beach-crash run --dir scratch --duration 60 --json";
+  beach-crash run --dir scratch --duration 60 --json
+  beach-crash bank --dir scratch --cycles 50";
 
 const POWER: &str = "\
 Examples:
@@ -124,6 +125,9 @@ pub enum CrashVerb {
     /// Explain the failures that were written down
     #[command(before_help = LIST)]
     List(ListArgs),
+    /// Transfer money between accounts, kill, reopen, add up; exit 7 if a cent is made or lost
+    #[command(before_help = EXAMPLES)]
+    Bank(KillArgs),
     /// The process that is killed
     #[command(hide = true)]
     Worker(WorkerArgs),
@@ -135,7 +139,6 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         words,
         |args: &CrashArgs| &args.common,
         |args, out| match &args.verb {
-            CrashVerb::Run(wanted) => run::kill_and_verify(wanted, out),
             CrashVerb::Power(wanted) => power::power(wanted, out),
             CrashVerb::Faults(wanted) => power::faults(wanted, out),
             CrashVerb::Variants(wanted) => power::variants(wanted, out),
@@ -145,6 +148,8 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             CrashVerb::Replay(wanted) => artifacts::replay(wanted, out),
             CrashVerb::Minimize(wanted) => artifacts::minimize(wanted, out),
             CrashVerb::List(wanted) => artifacts::list(wanted, out),
+            CrashVerb::Run(wanted) => run::run(wanted, out),
+            CrashVerb::Bank(wanted) => run::bank(wanted, out),
             CrashVerb::Worker(wanted) => run::work(wanted),
         },
     )

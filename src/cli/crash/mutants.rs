@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::power::Profile;
+use super::run::Profile;
 use crate::cli::dump::plural;
 use crate::cli::output::{Object, Table};
 use crate::cli::progress::{Progress, Unit};

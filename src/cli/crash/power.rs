@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::artifacts;
 use super::parallel::{self, Ended};
+use super::run::Profile;
 use crate::cli::dump::plural;
 use crate::cli::output::Object;
 use crate::cli::progress::{Progress, Unit};
@@ -16,16 +17,6 @@ use crate::crash::faults::{self, Tally};
 use crate::crash::history::Setup;
 use crate::crash::metamorphic;
 use crate::crash::power::{self, Known, Seen};
-
-/// How much is done when nothing else is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Profile {
-    /// What fits into a minute
-    #[default]
-    Ci,
-    /// Everything
-    Full,
-}
 
 /// Options of the campaigns on the simulated disk.
 #[derive(Clone, Debug, clap::Args)]

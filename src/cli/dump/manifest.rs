@@ -1,71 +1,389 @@
 //! `beach-manifest`.
 
-use std::path::PathBuf;
+mod check;
+mod edits;
+mod html;
+mod life;
+mod summarize;
+mod tree;
 
-use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
-use super::table::entry_count;
+use clap::builder::{OsStringValueParser, TypedValueParser};
+
 use super::wal::damage_count;
-use super::{Dump, plural, verdict, with_damage};
+use super::{Dump, plural};
 use crate::cli::args::{self, Common};
-use crate::cli::output::{Object, Table, size};
-use crate::cli::{Out, Outcome};
-use crate::inspect::manifest::{ManifestEdit, ManifestItem, ManifestTotals, read_manifest};
-use crate::inspect::{Edit, State, TableMeta, utc};
-use crate::types::{FileNumber, Level};
-use crate::vfs::File;
+use crate::cli::finding;
+use crate::cli::output::Object;
+use crate::cli::progress::{Progress, Unit};
+use crate::cli::{Failure, Out, Outcome};
+use crate::inspect::State;
+use crate::inspect::frames::Expect;
+use crate::inspect::manifest::history::{Gap, History, HistoryTotals, Moment};
+use crate::inspect::manifest::{ManifestItem, read_manifest};
+use crate::inspect::store;
+use crate::types::FileNumber;
+use crate::vfs::{Access, File, Vfs};
+use tree::Version;
 
 const EXAMPLES: &str = "\
 Examples:
   beach-manifest shop
+  beach-manifest --at 12 shop
   beach-manifest shop/MANIFEST-000001
+  beach-manifest lsm --at 12 shop
+  beach-manifest file 7 shop
+  beach-manifest html shop -o shop.html
   beach-manifest --json shop | grep '\"reason\":\"flush\"'";
+
+const LSM: &str = "\
+Examples:
+  beach-manifest lsm shop
+  beach-manifest lsm --at 12 shop";
+
+const FILE: &str = "\
+Examples:
+  beach-manifest file 7 shop
+  beach-manifest file 000007.sst shop";
+
+const DIFF: &str = "\
+Examples:
+  beach-manifest diff 12 20 shop";
+
+const SUMMARIZE: &str = "\
+Examples:
+  beach-manifest summarize shop
+  beach-manifest summarize --json shop";
+
+const CHECK: &str = "\
+Examples:
+  beach-manifest check shop
+  beach-manifest check shop/MANIFEST-000001";
+
+const HTML: &str = "\
+Examples:
+  beach-manifest html shop -o shop.html
+  beach-manifest html shop > shop.html";
 
 /// Show a manifest: every edit, and the version they add up to.
 ///
-/// A directory stands for its current manifest. Exit status 3 when something is damaged; a tail
-/// that a crash explains is shown and is no damage.
+/// A directory stands for its current manifest; the commands read the older ones too, as far as they
+/// are kept: edits have the numbers of the store's life. Without DIR|FILE it is $BEACH_DB. Exit
+/// status 3 when something is damaged; a tail that a crash explains is shown and is no damage.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "beach-manifest", before_help = EXAMPLES, version = args::version())]
+#[command(
+    name = "beach-manifest",
+    before_help = EXAMPLES,
+    version = args::version(),
+    subcommand_precedence_over_arg = true,
+    disable_help_subcommand = true
+)]
 pub struct ManifestArgs {
-    /// Manifests, or stores' directories
-    #[arg(required = true, value_name = "DIR|FILE")]
+    /// Manifests, or stores' directories; one with the name of a command is spelled ./lsm
+    #[arg(value_name = "DIR|FILE")]
     pub paths: Vec<PathBuf>,
+    /// Only the edits up to this one, also of older manifests, and the version after it
+    #[arg(long, value_name = "N")]
+    pub at: Option<u64>,
+    /// The older manifests too
+    #[arg(long)]
+    pub history: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Option<ManifestVerb>,
     /// How to print.
     #[command(flatten)]
     pub common: Common,
 }
 
-pub(super) fn dump(args: &ManifestArgs, out: &mut Out) -> Outcome {
+/// What `beach-manifest` can do besides showing every edit.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum ManifestVerb {
+    /// Show the tree, level by level, after the last edit or another
+    #[command(before_help = LSM)]
+    Lsm {
+        /// After this edit
+        #[arg(long, value_name = "N")]
+        at: Option<u64>,
+        /// Which history.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Tell the life of a file: made when and from what, dropped when and why; exit 1 if unknown
+    #[command(before_help = FILE)]
+    File {
+        /// Its number, or its name
+        #[arg(value_parser = file_number)]
+        number: FileNumber,
+        /// Which history.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show what changed in the tree between two edits; exit 1 if something did
+    #[command(before_help = DIFF)]
+    Diff {
+        /// The earlier edit
+        from: u64,
+        /// The later edit
+        to: u64,
+        /// Which history.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Sum up the traffic by reason and by time
+    #[command(before_help = SUMMARIZE)]
+    Summarize {
+        /// Which history.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Verify all manifests, and hold the directory against the current one; exit 3 on damage
+    #[command(before_help = CHECK)]
+    Check {
+        /// Which history.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Write one self-contained page that plays the tree's history in a browser
+    #[command(before_help = HTML)]
+    Html {
+        /// Where to write it [default: standard output]
+        #[arg(short, long, value_name = "FILE")]
+        out: Option<PathBuf>,
+        /// Which history.
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// A store or one manifest.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Target {
+    /// A store's directory, or one manifest
+    #[arg(
+        value_name = "DIR|FILE",
+        env = "BEACH_DB",
+        // An empty variable must come through, to be told that it names nothing.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
+    )]
+    path: Option<PathBuf>,
+}
+
+impl Target {
+    fn path(&self) -> Outcome<&Path> {
+        self.path.as_deref().filter(|path| !path.as_os_str().is_empty()).ok_or_else(unnamed)
+    }
+}
+
+fn unnamed() -> Failure {
+    Failure::Usage("nothing named; give DIR|FILE or set BEACH_DB=DIR".to_owned())
+}
+
+/// `7`, `000007` or `000007.sst`.
+fn file_number(text: &str) -> Result<FileNumber, String> {
+    let name = text.rsplit('/').next().unwrap_or(text);
+    let name = name.strip_prefix("MANIFEST-").unwrap_or(name);
+    let digits = name.strip_suffix(".sst").or(name.strip_suffix(".wal")).unwrap_or(name);
+    digits.parse().map(FileNumber).map_err(|_| "not the number or name of a file".to_owned())
+}
+
+/// Runs the command.
+pub(super) fn run(args: &ManifestArgs, out: &mut Out) -> Outcome {
+    let Some(verb) = &args.verb else { return dump(args, out) };
+    if !args.paths.is_empty() || args.at.is_some() || args.history {
+        let what = "DIR|FILE and options stand behind the command, as in: beach-manifest lsm shop";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    let dump = &mut Dump::new(out, &args.common);
+    match verb {
+        ManifestVerb::Lsm { at, target } => tree::lsm(dump, target, *at),
+        ManifestVerb::File { number, target } => life::file(dump, target, *number),
+        ManifestVerb::Diff { from, to, target } => tree::diff(dump, target, *from, *to),
+        ManifestVerb::Summarize { target } => summarize::summarize(dump, target),
+        ManifestVerb::Check { target } => check::check(dump, target),
+        ManifestVerb::Html { out, target } => html::html(dump, target, out.as_deref()),
+    }
+}
+
+/// The history of a directory or of a manifest.
+fn open(dump: &Dump<'_>, target: &Target) -> Outcome<History> {
+    let path = target.path()?;
+    if store::is_dir(&dump.vfs, path) {
+        return Ok(History::of_store(&dump.vfs, path)?);
+    }
+    Ok(History::of_file(dump.vfs.open(path, Access::Read)?)?)
+}
+
+/// What a reading came to.
+struct Reading {
+    state: State,
+    /// The last edits could not be read.
+    is_cut: bool,
+}
+
+/// Reads the history, says what is missing and what is damaged, and hands every moment on.
+fn tell(
+    dump: &mut Dump<'_>,
+    target: &Target,
+    hear: &mut dyn FnMut(&mut Dump<'_>, &Moment<'_>) -> Outcome<()>,
+) -> Outcome<Reading> {
+    let history = open(dump, target)?;
+    let mut is_cut = false;
+    let mut edits = 0;
+    let mut progress = Progress::begin("edits", Unit::Things, None, dump.out.is_quiet());
+    let totals: HistoryTotals = history.read(&mut |moment| {
+        match &moment {
+            Moment::Finding(found) => {
+                dump.status = dump.status.combine(finding::status(found));
+                dump.finding(Some(found))?;
+                if found.is_damage() {
+                    dump.out.error(found);
+                }
+            }
+            Moment::Gap(gap) => {
+                is_cut |= gap.last.is_none();
+                self::gap(dump, *gap)?;
+            }
+            Moment::Manifest(_) => {}
+            Moment::Edit(_) => {
+                edits += 1;
+                progress.set(edits);
+            }
+        }
+        hear(dump, &moment)
+    })?;
+    drop(progress);
+    Ok(Reading { state: totals.state, is_cut })
+}
+
+/// Says which edits are missing.
+fn gap(dump: &mut Dump<'_>, gap: Gap) -> Outcome<()> {
+    let Gap { first, last } = gap;
+    if dump.out.is_json() {
+        let object = Object::new("gap").number("first", first);
+        let object = last.into_iter().fold(object, |object, last| object.number("last", last));
+        return dump.out.object(&object);
+    }
+    dump.out.hint(gap_text(gap));
+    Ok(())
+}
+
+/// `edits 1 to 40 are not there any more`.
+fn gap_text(gap: Gap) -> String {
+    match gap {
+        Gap { first: 1, last: Some(last) } => {
+            format!("edits 1 to {last} are not there any more: their manifests were dropped")
+        }
+        Gap { first, last: Some(last) } if first == last => format!("edit {first} is missing"),
+        Gap { first, last: Some(last) } => format!("edits {first} to {last} are missing"),
+        Gap { first, last: None } => format!("edit {first} and what follows cannot be read"),
+    }
+}
+
+/// What a dump counted.
+#[derive(Default)]
+struct Counts {
+    edits: u64,
+    torn: u64,
+    damaged: u64,
+}
+
+/// Every edit.
+fn dump(args: &ManifestArgs, out: &mut Out) -> Outcome {
+    let mut paths = args.paths.clone();
+    let named = std::env::var_os("BEACH_DB").filter(|name| !name.is_empty());
+    if paths.is_empty() {
+        paths.push(named.map(PathBuf::from).ok_or_else(unnamed)?);
+    }
+    let whole = args.history || args.at.is_some();
     let mut dump = Dump::new(out, &args.common);
-    let (mut edits, mut torn, mut damaged) = (0, 0, 0);
+    let mut counts = Counts::default();
+    let mut is_found = false;
     dump.all(
-        &args.paths,
-        |live| live.manifest.into_iter().map(|path| (path, live.manifest_expect)).collect(),
+        &paths,
+        |live| {
+            let current = live.manifest.map(|path| (path, live.manifest_expect));
+            let Some((path, _)) = current.as_ref().filter(|_| whole) else {
+                return current.into_iter().collect();
+            };
+            let dir = path.parent().unwrap_or(Path::new("."));
+            match History::of_store(&crate::vfs::os::OsVfs, dir) {
+                Ok(history) => {
+                    let links = history.links.into_iter();
+                    links.map(|link| (link.file.path().to_owned(), link.expect)).collect()
+                }
+                Err(_) => current.into_iter().collect(),
+            }
+        },
         |dump, file, expect| {
-            let totals = read_manifest(file, &expect, &mut |item| {
-                print(dump, &item)?;
-                dump.finding(item.finding())
-            })?;
-            version(dump, &totals)?;
-            end_of_file(dump, file, &totals)?;
-            edits += totals.edits;
-            torn += totals.torn;
-            damaged += totals.damaged;
-            Ok(totals.damaged == 0)
+            if is_found {
+                return Ok(true);
+            }
+            one(dump, file, &expect, args.at, &mut counts, &mut is_found)
         },
     )?;
+    if let Some(at) = args.at.filter(|_| !is_found && !dump.is_cut) {
+        dump.out.finish()?;
+        return Err(tree::no_such_edit(Some(at)));
+    }
+    let Counts { edits, torn, damaged } = counts;
     dump.end(|summary| {
         summary.number("edits", edits).number("torn", torn).number("damaged", damaged)
     })
 }
 
-fn end_of_file(dump: &mut Dump<'_>, file: &dyn File, totals: &ManifestTotals) -> Outcome<()> {
-    if !dump.out.is_json() {
-        let (path, edits) = (file.path().display(), plural(totals.edits, "edit"));
-        dump.out.line(format!("{path}: {edits}, {}", damage_count(totals.damaged)))?;
+/// One manifest; its edits up to `at`.
+fn one(
+    dump: &mut Dump<'_>,
+    file: &dyn File,
+    expect: &Expect,
+    at: Option<u64>,
+    counts: &mut Counts,
+    is_found: &mut bool,
+) -> Outcome<bool> {
+    let (mut state, mut end, mut shown) = (State::default(), 0, 0);
+    let totals = read_manifest(file, expect, &mut |item| {
+        if *is_found {
+            return Ok(());
+        }
+        print(dump, &item)?;
+        dump.finding(item.finding())?;
+        if let (Some(at), ManifestItem::Edit(report)) = (at, &item) {
+            shown += 1;
+            if let Some(edit) = report.edit.as_ref().filter(|_| report.number.is_some()) {
+                let applied = state.apply(edit);
+                end = report.offset + report.size;
+                *is_found = applied.is_ok() && report.number == Some(at);
+            }
+        }
+        Ok::<(), Failure>(())
+    })?;
+    let version = match at {
+        Some(_) if *is_found => Some(Version { state, end, is_partial: false }),
+        Some(_) => None,
+        None => {
+            shown = totals.edits;
+            let (end, is_partial) = (totals.state_end, totals.is_partial);
+            Some(Version { state: totals.state, end, is_partial })
+        }
+    };
+    if let Some(version) = version {
+        tree::version(dump, &version)?;
     }
-    dump.complain(file.path(), totals.damaged)
+    end_of_file(dump, file, shown, totals.damaged)?;
+    counts.edits += shown;
+    counts.torn += totals.torn;
+    counts.damaged += totals.damaged;
+    Ok(totals.damaged == 0)
+}
+
+fn end_of_file(dump: &mut Dump<'_>, file: &dyn File, edits: u64, damaged: u64) -> Outcome<()> {
+    if !dump.out.is_json() {
+        let (path, edits) = (file.path().display(), plural(edits, "edit"));
+        dump.out.line(format!("{path}: {edits}, {}", damage_count(damaged)))?;
+    }
+    dump.complain(file.path(), damaged)
 }
 
 fn print(dump: &mut Dump<'_>, item: &ManifestItem<'_>) -> Outcome<()> {
@@ -73,263 +391,48 @@ fn print(dump: &mut Dump<'_>, item: &ManifestItem<'_>) -> Outcome<()> {
         ManifestItem::Header(header) => dump.header(header),
         ManifestItem::Hole(hole) => dump.hole(hole),
         ManifestItem::Unused { offset, size } => dump.unused(*offset, *size),
-        ManifestItem::Edit(edit) if dump.out.is_json() => dump.out.object(&edit_object(edit)),
-        ManifestItem::Edit(edit) => edit_lines(dump, edit),
+        ManifestItem::Edit(edit) if dump.out.is_json() => dump.out.object(&edits::object(edit)),
+        ManifestItem::Edit(edit) => edits::lines(dump, edit),
     }
 }
 
-fn edit_lines(dump: &mut Dump<'_>, report: &ManifestEdit) -> Outcome<()> {
-    let ManifestEdit { offset, size, synced_upto, .. } = report;
-    let mut line = format!("{offset:#010x} {size:>8} edit");
-    if let Some(number) = report.number {
-        line += &format!(" {number}");
-    }
-    line += "  ok";
-    if let Some(edit) = &report.edit {
-        line += &format!("  {}  {}, job {}", utc(edit.time_ms), edit.reason, edit.job);
-    }
-    line += &format!(", synced_upto {synced_upto:#x}");
-    if let Some(damage) = &report.damage {
-        line += &format!("  {}", verdict(damage));
-    }
-    dump.out.line(line)?;
-    let Some(edit) = &report.edit else { return Ok(()) };
-    for change in changes(edit) {
-        dump.out.line(format!("    {change}"))?;
-    }
-    for (level, number) in &edit.tables_removed {
-        dump.out.line(format!("    - {level} table {number}"))?;
-    }
-    for (level, table) in &edit.tables_added {
-        let text = table_text(dump, table);
-        dump.out.line(format!("    + {level} table {}: {text}", table.number))?;
-    }
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{CommandFactory, Parser};
 
-/// What an edit says about anything but tables.
-fn changes(edit: &Edit) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(store) = &edit.store {
-        let (id, comparator, version) = (store.id, &store.comparator, store.format_version);
-        lines.push(format!("store {id}, order {comparator}, format {version}"));
+    fn parsed(line: &[&str]) -> Result<ManifestArgs, clap::Error> {
+        ManifestArgs::try_parse_from(std::iter::once(&"beach-manifest").chain(line))
     }
-    if let Some(lineage) = &edit.lineage {
-        let (previous, edits, rollovers) = (lineage.previous, lineage.edits, lineage.rollovers);
-        lines.push(format!(
-            "follows manifest {previous}, {} before it, {}",
-            plural(edits, "edit"),
-            plural(rollovers, "rollover")
-        ));
-    }
-    lines.extend(edit.next_file.map(|number| format!("next file {number}")));
-    lines
-        .extend(edit.last_seqno.map(|seqno| format!("tables hold everything up to seqno {seqno}")));
-    lines.extend(edit.logs_dropped.iter().map(|number| format!("- log {number}")));
-    lines.extend(edit.logs_dropped_upto.map(|number| format!("- logs up to {number}")));
-    lines.extend(
-        edit.logs_added
-            .iter()
-            .map(|log| format!("+ log {}, id {}, {} bytes", log.number, log.id, log.size)),
-    );
-    lines.extend(
-        edit.logs_grown.iter().map(|(number, size)| format!("log {number} grows to {size} bytes")),
-    );
-    lines.extend(
-        edit.logs_ended.iter().map(|(number, end)| format!("log {number} ends at {end:#x}")),
-    );
-    lines.extend(
-        edit.log_synced.map(|(number, upto)| format!("log {number} is synced up to {upto:#x}")),
-    );
-    if let Some(counters) = &edit.counters {
-        lines.push(format!(
-            "so far {}, {}, {} bytes flushed, {} compacted in, {} out, {} written by users",
-            plural(counters.flushes, "flush").replace("flushs", "flushes"),
-            plural(counters.compactions, "compaction"),
-            counters.flushed_bytes,
-            counters.compacted_bytes_in,
-            counters.compacted_bytes_out,
-            counters.user_bytes,
-        ));
-    }
-    lines
-}
 
-fn table_text(dump: &Dump<'_>, table: &TableMeta) -> String {
-    let TableMeta { id, size, entries, tombstones, min_seqno, max_seqno, .. } = table;
-    let (smallest, largest) = (dump.key(&table.smallest), dump.key(&table.largest));
-    format!(
-        "id {id}, {size} bytes, {}, {}, seqno {min_seqno}..{max_seqno}, {smallest} .. {largest}",
-        entry_count(*entries),
-        plural(*tombstones, "tombstone"),
-    )
-}
+    /// Clap's own check, and every example of every help.
+    #[test]
+    fn the_definition_is_sound_and_every_example_parses() {
+        ManifestArgs::command().debug_assert();
+        for text in [EXAMPLES, LSM, FILE, DIFF, SUMMARIZE, CHECK, HTML] {
+            for line in text.lines().skip(1) {
+                let bare = line.split(['|', '>']).next().unwrap_or_default();
+                let words: Vec<&str> = bare.split_whitespace().skip(1).collect();
+                assert!(parsed(&words).is_ok(), "{line}");
+            }
+        }
+    }
 
-fn edit_object(report: &ManifestEdit) -> Object {
-    let mut object = Object::new("edit")
-        .number("offset", report.offset)
-        .number("size", report.size)
-        .number("synced_upto", report.synced_upto);
-    if let Some(number) = report.number {
-        object = object.number("edit", number);
+    /// Options of all binaries stand before and behind the command; a file that is named as the log
+    /// or the table it is.
+    #[test]
+    fn commands_are_told_from_paths() {
+        for line in [&["--json", "file", "7", "shop"][..], &["file", "7", "shop", "--json"]] {
+            let args = parsed(line).expect("it parses");
+            assert!(args.common.json && args.paths.is_empty());
+            let Some(ManifestVerb::File { number, target }) = args.verb else { panic!("{line:?}") };
+            assert_eq!((number, target.path), (FileNumber(7), Some("shop".into())));
+        }
+        assert_eq!(parsed(&["./lsm", "a"]).expect("paths").paths.len(), 2);
+        for name in ["7", "000007", "000007.sst", "shop/000007.wal", "MANIFEST-000007"] {
+            assert_eq!(file_number(name), Ok(FileNumber(7)));
+        }
+        assert!(parsed(&["file", "seven", "shop"]).is_err());
+        assert!(parsed(&["diff", "7"]).is_err());
     }
-    if let Some(edit) = &report.edit {
-        object = object
-            .number("time_ms", edit.time_ms)
-            .text("time", &utc(edit.time_ms))
-            .text("reason", &edit.reason.to_string())
-            .number("job", edit.job);
-        object = with_changes(object, edit);
-    }
-    with_damage(object, report.damage.as_ref())
-}
-
-/// Adds the fields that the edit has.
-fn with_changes(mut object: Object, edit: &Edit) -> Object {
-    let sized =
-        |number: &FileNumber, name: &str, size: u64| json!({"number": number.0, name: size});
-    if let Some(store) = &edit.store {
-        object = object.value(
-            "store",
-            json!({"id": store.id.to_string(), "comparator": store.comparator,
-                "format_version": store.format_version}),
-        );
-    }
-    if let Some(lineage) = &edit.lineage {
-        object = object.value(
-            "lineage",
-            json!({"previous": lineage.previous.0, "edits": lineage.edits,
-                "rollovers": lineage.rollovers}),
-        );
-    }
-    let numbers = [
-        ("next_file", edit.next_file.map(|number| number.0)),
-        ("last_seqno", edit.last_seqno.map(|seqno| seqno.0)),
-        ("logs_dropped_upto", edit.logs_dropped_upto.map(|number| number.0)),
-    ];
-    for (name, number) in numbers {
-        object = number.into_iter().fold(object, |object, number| object.number(name, number));
-    }
-    if let Some((number, upto)) = &edit.log_synced {
-        object = object.value("log_synced", sized(number, "upto", *upto));
-    }
-    if let Some(counters) = &edit.counters {
-        object = object.value(
-            "counters",
-            json!({"flushes": counters.flushes, "compactions": counters.compactions,
-                "flushed_bytes": counters.flushed_bytes,
-                "compacted_bytes_in": counters.compacted_bytes_in,
-                "compacted_bytes_out": counters.compacted_bytes_out,
-                "user_bytes": counters.user_bytes}),
-        );
-    }
-    let added = edit
-        .logs_added
-        .iter()
-        .map(|log| json!({"number": log.number.0, "id": log.id.to_string(), "size": log.size}));
-    let lists: [(&str, Vec<Value>); 6] = [
-        ("logs_added", added.collect()),
-        ("logs_grown", edit.logs_grown.iter().map(|(n, s)| sized(n, "size", *s)).collect()),
-        ("logs_ended", edit.logs_ended.iter().map(|(n, e)| sized(n, "end", *e)).collect()),
-        ("logs_dropped", edit.logs_dropped.iter().map(|number| json!(number.0)).collect()),
-        (
-            "tables_removed",
-            edit.tables_removed
-                .iter()
-                .map(|(level, number)| sized(number, "level", u64::from(level.0)))
-                .collect(),
-        ),
-        (
-            "tables_added",
-            edit.tables_added
-                .iter()
-                .map(|(level, table)| table_fields(Object::bare(), *level, table).into_value())
-                .collect(),
-        ),
-    ];
-    for (name, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
-        object = object.value(name, list);
-    }
-    object
-}
-
-fn table_fields(object: Object, level: Level, table: &TableMeta) -> Object {
-    object
-        .number("level", u64::from(level.0))
-        .number("number", table.number.0)
-        .text("id", &table.id.to_string())
-        .number("size", table.size)
-        .number("entries", table.entries)
-        .number("tombstones", table.tombstones)
-        .number("raw_bytes", table.raw_bytes)
-        .bytes("smallest", &table.smallest.user)
-        .bytes("largest", &table.largest.user)
-        .number("min_seqno", table.min_seqno.0)
-        .number("max_seqno", table.max_seqno.0)
-}
-
-/// The state after the edits.
-fn version(dump: &mut Dump<'_>, totals: &ManifestTotals) -> Outcome<()> {
-    if dump.out.is_json() {
-        return version_objects(dump, totals);
-    }
-    let State { edits, next_file, last_seqno, .. } = &totals.state;
-    let partial = if totals.is_partial { " (the edits behind it are not in)" } else { "" };
-    dump.out.line(format!(
-        "version after edit {edits}, at {:#x}{partial}: next file {next_file}, tables hold \
-         everything up to seqno {last_seqno}",
-        totals.state_end
-    ))?;
-    let mut tree = Table::new(&["level", "table", "size", "entries", "tombstones", "keys"]);
-    let mut is_empty = true;
-    for (level, table) in totals.state.tables() {
-        is_empty = false;
-        let keys = format!("{} .. {}", dump.key(&table.smallest), dump.key(&table.largest));
-        tree.row([
-            level.to_string(),
-            table.number.to_string(),
-            size(table.size),
-            table.entries.to_string(),
-            table.tombstones.to_string(),
-            keys,
-        ]);
-    }
-    if is_empty {
-        dump.out.line("no tables")?;
-    } else {
-        dump.out.table(&tree)?;
-    }
-    for (number, log) in &totals.state.logs {
-        let end = log.end.map(|end| format!(", ends at {end:#x}")).unwrap_or_default();
-        let (id, bytes) = (log.meta.id, log.meta.size);
-        dump.out.line(format!("log {number}, id {id}, {bytes} bytes{end}"))?;
-    }
-    Ok(())
-}
-
-fn version_objects(dump: &mut Dump<'_>, totals: &ManifestTotals) -> Outcome<()> {
-    let state = &totals.state;
-    let object = Object::new("version")
-        .number("edits", state.edits)
-        .number("offset", totals.state_end)
-        .value("partial", totals.is_partial)
-        .number("next_file", state.next_file.0)
-        .number("last_seqno", state.last_seqno.0)
-        .number("tables", state.tables().count() as u64)
-        .number("logs", state.logs.len() as u64);
-    dump.out.object(&object)?;
-    for (level, table) in state.tables() {
-        dump.out.object(&table_fields(Object::new("table"), level, table))?;
-    }
-    for (number, log) in &state.logs {
-        let object = Object::new("log")
-            .number("number", number.0)
-            .text("id", &log.meta.id.to_string())
-            .number("size", log.meta.size);
-        dump.out.object(&match log.end {
-            Some(end) => object.number("end", end),
-            None => object,
-        })?;
-    }
-    Ok(())
 }

@@ -12,17 +12,20 @@ mod wal;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 
 use super::args::Common;
 use super::output::Object;
-use super::{Failure, Out, Outcome, Status, conclude, not_parsed, signals};
+use super::{Failure, Out, Outcome, Status, conclude, not_parsed, retry, signals};
 use crate::cli::finding;
 use crate::error::{Error, Result};
 use crate::inspect::frames::{FileHeader, Hole};
+use crate::inspect::region::Region;
 use crate::inspect::store::{self, Live};
 use crate::inspect::{Finding, InternalKey, utc};
+use crate::runtime::limits;
 use crate::types::ValueKind;
 use crate::vfs::os::OsVfs;
 use crate::vfs::{Access, File, Vfs};
@@ -43,7 +46,7 @@ pub fn table(words: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs `beach-manifest` with these words, the program's name first.
 pub fn manifest(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    run(words, |args: &ManifestArgs| &args.common, manifest::dump)
+    run(words, |args: &ManifestArgs| &args.common, manifest::run)
 }
 
 /// Parses, runs, concludes.
@@ -58,6 +61,7 @@ pub(super) fn run<A: Parser>(
     };
     let common = common(&args);
     let mut out = Out::standard(common.json, common.quiet, common.color);
+    limits::raise_open_files();
     let outcome = match signals::install() {
         Ok(()) => work(&args, &mut out),
         Err(error) => Err(Failure::Stream("could not install signal handlers".to_owned(), error)),
@@ -65,11 +69,10 @@ pub(super) fn run<A: Parser>(
     conclude(outcome, &mut out).into()
 }
 
-/// A file to dump.
+/// A file to dump: all that a directory stands for are opened before the first is read, so that none
+/// can be removed meanwhile.
 struct Target<X> {
-    path: PathBuf,
-    /// The store's directory, if the file was found there and not named.
-    dir: Option<PathBuf>,
+    file: Result<Arc<dyn File>>,
     /// What the store says about it.
     extra: X,
 }
@@ -84,12 +87,14 @@ struct Dump<'o> {
     files: u64,
     /// A file was not.
     is_cut: bool,
+    /// Found in files that are not dumped, and not printed yet.
+    elsewhere: Vec<Finding>,
 }
 
 impl<'o> Dump<'o> {
     fn new(out: &'o mut Out, common: &'o Common) -> Dump<'o> {
-        let (status, files, is_cut) = (Status::Done, 0, false);
-        Dump { out, common, vfs: OsVfs, status, files, is_cut }
+        let (status, files, is_cut, elsewhere) = (Status::Done, 0, false, Vec::new());
+        Dump { out, common, vfs: OsVfs, status, files, is_cut, elsewhere }
     }
 
     /// Dumps each of the paths; `pick` chooses from the live files of a directory.
@@ -107,9 +112,11 @@ impl<'o> Dump<'o> {
                     continue;
                 }
             };
-            for Target { path, dir, extra } in targets {
-                let opened = open(&self.vfs, &path, dir.as_deref());
-                let dumped = match opened {
+            for found in std::mem::take(&mut self.elsewhere) {
+                self.finding(Some(&found))?;
+            }
+            for Target { file, extra } in targets {
+                let dumped = match file {
                     Ok(file) => one(self, &*file, extra),
                     Err(error) => Err(error.into()),
                 };
@@ -129,16 +136,31 @@ impl<'o> Dump<'o> {
         pick: &impl Fn(Live) -> Vec<(PathBuf, X)>,
     ) -> Result<Vec<Target<X>>> {
         if !store::is_dir(&self.vfs, path) {
-            let extra = X::default();
-            return Ok(vec![Target { path: path.to_owned(), dir: None, extra }]);
+            let file = self.vfs.open(path, Access::Read);
+            return Ok(vec![Target { file, extra: X::default() }]);
         }
-        let live = store::live(&self.vfs, path)?;
-        for found in live.findings.iter().filter(|found| found.is_damage()) {
-            self.out.error(format!("{found}; taking the files by their names"));
-            self.status = self.status.combine(finding::status(found));
+        let (findings, shown, targets) = retry::while_moved(|| {
+            let mut live = store::live(&self.vfs, path)?;
+            let findings = std::mem::take(&mut live.findings);
+            let (mut shown, mut targets) = (Vec::new(), Vec::new());
+            for (file, extra) in pick(live) {
+                shown.push(file.clone());
+                match open(&self.vfs, &file, Some(path)) {
+                    Err(moved @ Error::Moved { .. }) => return Err(moved),
+                    file => targets.push(Target { file, extra }),
+                }
+            }
+            Ok((findings, shown, targets))
+        })?;
+        for found in findings.into_iter().filter(Finding::is_damage) {
+            self.status = self.status.combine(finding::status(&found));
+            // A file that is dumped shows its own damage.
+            if !shown.contains(&found.path) {
+                self.out.error(format!("{found}; taking the files by their names"));
+                self.elsewhere.push(found);
+            }
         }
-        let target = |(file, extra)| Target { path: file, dir: Some(path.to_owned()), extra };
-        Ok(pick(live).into_iter().map(target).collect())
+        Ok(targets)
     }
 
     /// A file was read to its end.
@@ -251,12 +273,12 @@ impl<'o> Dump<'o> {
 
 /// Opens a file. One that a directory's manifest named and that is gone was removed by a writer
 /// meanwhile, or is missing.
-fn open(vfs: &dyn Vfs, path: &Path, dir: Option<&Path>) -> Result<std::sync::Arc<dyn File>> {
-    let error = match (vfs.open(path, Access::Read), dir) {
-        (Err(error), Some(_)) if error.is_not_found() => error,
+fn open(vfs: &dyn Vfs, path: &Path, dir: Option<&Path>) -> Result<Arc<dyn File>> {
+    let dir = match (vfs.open(path, Access::Read), dir) {
+        (Err(error), Some(dir)) if error.is_not_found() => dir,
         (opened, _) => return opened,
     };
-    let Some(Ok(live)) = dir.map(|dir| store::live(vfs, dir)) else { return Err(error) };
+    let live = store::live(vfs, dir)?;
     let is_named = live.logs.iter().any(|(log, _)| log == path)
         || live.tables.iter().any(|(table, _)| table == path)
         || live.manifest.as_deref() == Some(path);
@@ -307,6 +329,16 @@ fn hole_object(hole: &Hole) -> Object {
     object
 }
 
+fn region_object(region: &Region) -> Object {
+    Object::new("region")
+        .number("offset", region.offset)
+        .number("size", region.size)
+        .text("purpose", &region.purpose.to_string())
+        .text("part", &region.part)
+        .text("name", &region.name)
+        .text("value", &region.value)
+}
+
 /// Adds what is wrong, where something is.
 fn with_damage(object: Object, damage: Option<&Finding>) -> Object {
     match damage {
@@ -324,7 +356,7 @@ fn verdict(found: &Finding) -> String {
 }
 
 /// The word for a kind of version in JSON, as in the operations that `beach apply` reads.
-fn op_name(kind: Option<ValueKind>) -> &'static str {
+pub(super) fn op_name(kind: Option<ValueKind>) -> &'static str {
     match kind {
         Some(ValueKind::Put) => "put",
         Some(ValueKind::Delete) => "del",

@@ -1,1 +1,7 @@
-//! `beach-walDump`.
+//! `beach-walDump`, and what every byte of a log is.
+
+mod damaged;
+mod dump;
+mod follow;
+mod hostile;
+mod layout;

@@ -60,6 +60,9 @@ fn every_verb_prints_objects_and_a_summary() {
 /// A field of an object as `docs/json.md` has it: the verb, the kind, the name.
 type Field = (String, String, String);
 
+/// Verbs that need odd stores to say all they can; `inspect` holds their output against the schemas.
+const INSPECTING: [&str; 6] = ["check", "diff", "du", "explain get", "find", "repair"];
+
 /// What the page says of `beach`: the rows of the tables under each `### `beach VERB``.
 fn documented() -> BTreeSet<Field> {
     let page = include_str!("../../../docs/json.md");
@@ -153,8 +156,9 @@ fn every_field_is_documented_and_every_documented_field_is_printed() {
     let documented = documented();
     let lost: Vec<_> = seen.difference(&documented).collect();
     assert!(lost.is_empty(), "not in docs/json.md: {lost:?}");
-    let unseen: Vec<_> =
-        documented.difference(&seen).filter(|(_, kind, _)| kind != "output").collect();
+    let is_due =
+        |(verb, kind, _): &&Field| kind != "output" && !INSPECTING.contains(&verb.as_str());
+    let unseen: Vec<_> = documented.difference(&seen).filter(is_due).collect();
     assert!(unseen.is_empty(), "never printed: {unseen:?}");
 }
 

@@ -1,106 +1,84 @@
-//! `beach-sstDump`.
+//! The parts of a table, as text or NDJSON.
 
-use std::path::PathBuf;
+use std::io::Write;
 
-use super::wal::damage_count;
-use super::{Dump, op_name, plural, verdict, with_damage};
-use crate::cli::args::{self, Common};
+use crate::cli::Outcome;
+use crate::cli::dump::{Dump, op_name, plural, verdict, with_damage};
+use crate::cli::encode::Encoding;
 use crate::cli::finding;
 use crate::cli::output::Object;
-use crate::cli::{Out, Outcome};
-use crate::inspect::table::{
-    BlockReport, EntryReport, FilterReport, FooterReport, TableItem, TableTotals, read_table,
-};
-use crate::inspect::{Handle, Properties, utc};
-use crate::types::{FileNumber, ValueKind};
-use crate::vfs::File;
+use crate::inspect::table::{BlockReport, EntryReport, FilterReport, FooterReport, TableItem};
+use crate::inspect::{Finding, Handle, Properties, utc};
+use crate::types::{FileNumber, Level, ValueKind};
 
-const EXAMPLES: &str = "\
-Examples:
-  beach-sstDump shop/000007.sst
-  beach-sstDump --entries shop/000007.sst
-  beach-sstDump --json shop";
-
-/// Show a sorted table: footer, properties, filter, index, blocks, entries.
-///
-/// A directory stands for its live tables. Exit status 3 when something is damaged; reading goes on
-/// behind damaged blocks.
-#[derive(Clone, Debug, clap::Parser)]
-#[command(name = "beach-sstDump", before_help = EXAMPLES, version = args::version())]
-pub struct TableArgs {
-    /// Tables, or stores' directories
-    #[arg(required = true, value_name = "FILE|DIR")]
-    pub paths: Vec<PathBuf>,
-    /// List the entries of each block
-    #[arg(long)]
-    pub entries: bool,
-    /// How to print.
-    #[command(flatten)]
-    pub common: Common,
-}
-
-pub(super) fn dump(args: &TableArgs, out: &mut Out) -> Outcome {
-    let mut dump = Dump::new(out, &args.common);
-    let (mut blocks, mut entries, mut tombstones, mut damaged) = (0, 0, 0, 0);
-    dump.all(
-        &args.paths,
-        |live| live.tables,
-        |dump, file, _level| {
-            let totals = read_table(file, args.entries, &mut |item| {
-                print(dump, &item)?;
-                dump.finding(item.finding())
-            })?;
-            end_of_file(dump, file, &totals)?;
-            blocks += totals.blocks;
-            entries += totals.entries;
-            tombstones += totals.tombstones;
-            damaged += totals.damaged;
-            Ok(totals.damaged == 0)
-        },
-    )?;
-    dump.end(|summary| {
-        summary
-            .number("blocks", blocks)
-            .number("entries", entries)
-            .number("tombstones", tombstones)
-            .number("damaged", damaged)
-    })
-}
-
-fn end_of_file(dump: &mut Dump<'_>, file: &dyn File, totals: &TableTotals) -> Outcome<()> {
-    if !dump.out.is_json() {
-        dump.out.line(format!(
-            "{}: {}, {}, {}, {}",
-            file.path().display(),
-            plural(totals.blocks, "block"),
-            entry_count(totals.entries),
-            plural(totals.tombstones, "tombstone"),
-            damage_count(totals.damaged),
-        ))?;
-    }
-    dump.complain(file.path(), totals.damaged)
-}
-
-pub(super) fn entry_count(count: u64) -> String {
+/// `1 entry`, `5 entries`.
+pub(in crate::cli::dump) fn entry_count(count: u64) -> String {
     if count == 1 { "1 entry".to_owned() } else { format!("{count} entries") }
 }
 
-fn print(dump: &mut Dump<'_>, item: &TableItem<'_>) -> Outcome<()> {
-    match item {
-        TableItem::Footer(report) => footer(dump, report),
-        TableItem::Properties(handle, properties) => properties_of(dump, *handle, properties),
-        TableItem::Filter(handle, report) => filter(dump, *handle, report),
-        TableItem::Index(handle, blocks) => index(dump, *handle, *blocks),
-        TableItem::Block(report) => block(dump, report),
-        TableItem::Entry(report) => entry(dump, report),
-        TableItem::Damage(damage) => {
-            let offset = damage.offset.unwrap_or_default();
-            if dump.out.is_json() {
-                let object = Object::new("damage").number("offset", offset);
-                return dump.out.object(&object.text("detail", &finding::detail(damage)));
-            }
-            dump.out.line(format!("{offset:#010x} {}", verdict(damage)))
+/// Prints one table's parts.
+#[derive(Debug, Default)]
+pub(super) struct Printer {
+    level: Option<Level>,
+    /// The place of the damage told last: the part that follows it there was mended for reading.
+    mended: Option<u64>,
+    /// Memory for a line.
+    line: Vec<u8>,
+}
+
+impl Printer {
+    pub(super) fn new(level: Option<Level>) -> Printer {
+        Printer { level, ..Printer::default() }
+    }
+
+    /// Prints a part, and in NDJSON what is wrong with it.
+    pub(super) fn item(&mut self, dump: &mut Dump<'_>, item: &TableItem<'_>) -> Outcome<()> {
+        if let TableItem::Entry(report) = item {
+            return entry(dump, &mut self.line, report);
         }
+        self.print(dump, item)?;
+        match item.finding() {
+            Some(found) => dump.finding(Some(&found.clone().in_level(self.level))),
+            None => Ok(()),
+        }
+    }
+
+    fn verdict(&self, handle: Handle) -> &'static str {
+        if self.mended == Some(handle.offset) { "mended for reading" } else { "ok" }
+    }
+
+    fn print(&mut self, dump: &mut Dump<'_>, item: &TableItem<'_>) -> Outcome<()> {
+        match item {
+            TableItem::Footer(report) => footer(dump, report),
+            TableItem::Properties(handle, properties) => {
+                properties_of(dump, *handle, properties, self.verdict(*handle))
+            }
+            TableItem::Filter(handle, report) => {
+                filter(dump, *handle, report, self.verdict(*handle))
+            }
+            TableItem::Index(handle, blocks) => {
+                index(dump, *handle, *blocks, self.verdict(*handle))
+            }
+            TableItem::Block(report) => block(dump, report),
+            TableItem::Entry(_) => Ok(()),
+            TableItem::Damage(damage) => {
+                self.mended = damage.offset;
+                let offset = damage.offset.unwrap_or_default();
+                if dump.out.is_json() {
+                    let object = Object::new("damage").number("offset", offset);
+                    return dump.out.object(&object.text("detail", &finding::detail(damage)));
+                }
+                dump.out.line(format!("{offset:#010x} {}{}", verdict(damage), keys(dump, damage)))
+            }
+        }
+    }
+}
+
+/// The keys that a finding is about.
+pub(super) fn keys(dump: &Dump<'_>, found: &Finding) -> String {
+    match &found.keys {
+        Some((first, last)) => format!(" [{} .. {}]", dump.quoted(first), dump.quoted(last)),
+        None => String::new(),
     }
 }
 
@@ -129,10 +107,15 @@ fn footer(dump: &mut Dump<'_>, report: &FooterReport) -> Outcome<()> {
         Some(damage) => verdict(damage),
         None => "ok".to_owned(),
     };
-    dump.out.line(format!("{offset:#010x} {:>8} footer      {verdict}", size - offset))
+    dump.out.line(format!("{offset:#010x} {:>8} footer      {verdict}", report.end - offset))
 }
 
-fn properties_of(dump: &mut Dump<'_>, handle: Handle, properties: &Properties) -> Outcome<()> {
+fn properties_of(
+    dump: &mut Dump<'_>,
+    handle: Handle,
+    properties: &Properties,
+    verdict: &str,
+) -> Outcome<()> {
     if dump.out.is_json() {
         return dump.out.object(&properties_object(handle, properties));
     }
@@ -144,7 +127,7 @@ fn properties_of(dump: &mut Dump<'_>, handle: Handle, properties: &Properties) -
         inputs => inputs.iter().map(FileNumber::to_string).collect::<Vec<_>>().join(" "),
     };
     let (smallest, largest) = (dump.key(&properties.smallest), dump.key(&properties.largest));
-    dump.out.line(place(handle, "properties", "ok"))?;
+    dump.out.line(place(handle, "properties", verdict))?;
     for line in [
         format!("store {store}, number {number}, written by {writer}"),
         format!(
@@ -198,7 +181,12 @@ fn properties_object(handle: Handle, properties: &Properties) -> Object {
         .text("comparator", &properties.comparator)
 }
 
-fn filter(dump: &mut Dump<'_>, handle: Handle, report: &FilterReport) -> Outcome<()> {
+fn filter(
+    dump: &mut Dump<'_>,
+    handle: Handle,
+    report: &FilterReport,
+    verdict: &str,
+) -> Outcome<()> {
     let FilterReport { probes, lines, fill } = *report;
     if dump.out.is_json() {
         let object = Object::new("filter")
@@ -218,10 +206,10 @@ fn filter(dump: &mut Dump<'_>, handle: Handle, report: &FilterReport) -> Outcome
             fill * 100.0
         ),
     };
-    dump.out.line(format!("{}  {detail}", place(handle, "filter", "ok")))
+    dump.out.line(format!("{}  {detail}", place(handle, "filter", verdict)))
 }
 
-fn index(dump: &mut Dump<'_>, handle: Handle, blocks: u64) -> Outcome<()> {
+fn index(dump: &mut Dump<'_>, handle: Handle, blocks: u64, verdict: &str) -> Outcome<()> {
     if dump.out.is_json() {
         let object = Object::new("index")
             .number("offset", handle.offset)
@@ -229,7 +217,7 @@ fn index(dump: &mut Dump<'_>, handle: Handle, blocks: u64) -> Outcome<()> {
             .number("blocks", blocks);
         return dump.out.object(&object);
     }
-    dump.out.line(format!("{}  {}", place(handle, "index", "ok"), plural(blocks, "block")))
+    dump.out.line(format!("{}  {}", place(handle, "index", verdict), plural(blocks, "block")))
 }
 
 fn block(dump: &mut Dump<'_>, report: &BlockReport) -> Outcome<()> {
@@ -247,6 +235,9 @@ fn block(dump: &mut Dump<'_>, report: &BlockReport) -> Outcome<()> {
     }
     if let Some(damage) = &report.damage {
         line += &format!("  {}: {}", damage.code, finding::detail(damage));
+        if report.bounds.is_none() {
+            line += &keys(dump, damage);
+        }
     }
     dump.out.line(line)
 }
@@ -269,26 +260,66 @@ fn block_object(report: &BlockReport) -> Object {
     with_damage(object, report.damage.as_ref())
 }
 
-fn entry(dump: &mut Dump<'_>, report: &EntryReport<'_>) -> Outcome<()> {
-    let (kind, seqno) = (report.trailer.kind(), report.trailer.seqno());
+/// Prints an entry by way of `line`: there may be millions, so nothing is allocated for one.
+fn entry(dump: &mut Dump<'_>, line: &mut Vec<u8>, report: &EntryReport<'_>) -> Outcome<()> {
+    line.clear();
     if dump.out.is_json() {
-        let object = Object::new("entry")
-            .bytes("key", report.key)
-            .number("seqno", seqno.0)
-            .text("kind", op_name(kind));
-        let is_put = kind == Some(ValueKind::Put);
-        return dump.out.object(&match is_put {
-            true => object.bytes("value", report.value),
-            false => object,
-        });
+        entry_object(line, report);
+    } else {
+        line.extend_from_slice(b"    ");
+        entry_text(dump, line, report);
     }
-    let key = dump.quoted(report.key);
-    let line = match kind {
-        Some(ValueKind::Put) => format!("    {key}#{seqno},PUT = {}", dump.quoted(report.value)),
-        Some(ValueKind::Delete) => format!("    {key}#{seqno},DEL"),
-        None => format!("    {key}#{seqno},kind {}", report.trailer.0 as u8),
-    };
-    dump.out.line(line)
+    line.push(b'\n');
+    dump.out.bytes(line)
+}
+
+/// Appends `"bar"#14,PUT = "value"`.
+pub(super) fn entry_text(dump: &Dump<'_>, line: &mut Vec<u8>, report: &EntryReport<'_>) {
+    let encoding = dump.common.enc.unwrap_or_default();
+    line.push(b'"');
+    encoding.encode_into(line, report.key);
+    // Writing to memory cannot fail.
+    let _ = write!(line, "\"#{}", report.trailer.seqno());
+    match report.trailer.kind() {
+        Some(ValueKind::Put) => {
+            line.extend_from_slice(b",PUT = \"");
+            encoding.encode_into(line, report.value);
+            line.push(b'"');
+        }
+        Some(ValueKind::Delete) => line.extend_from_slice(b",DEL"),
+        None => {
+            let _ = write!(line, ",kind {}", report.trailer.0 as u8);
+        }
+    }
+}
+
+/// Appends what an [`Object`] with the same fields would print.
+fn entry_object(line: &mut Vec<u8>, report: &EntryReport<'_>) {
+    let kind = report.trailer.kind();
+    line.extend_from_slice(b"{\"t\":\"entry\",");
+    json_bytes(line, "key", report.key);
+    // Writing to memory cannot fail.
+    let _ = write!(line, ",\"seqno\":{},\"kind\":\"{}\"", report.trailer.seqno(), op_name(kind));
+    if kind == Some(ValueKind::Put) {
+        line.push(b',');
+        json_bytes(line, "value", report.value);
+    }
+    line.push(b'}');
+}
+
+/// Appends a byte string as [`Object::bytes`] does.
+fn json_bytes(line: &mut Vec<u8>, name: &str, bytes: &[u8]) {
+    match str::from_utf8(bytes) {
+        Ok(text) => {
+            let _ = write!(line, "\"{name}\":");
+            let _ = serde_json::to_writer(line, text);
+        }
+        Err(_) => {
+            let _ = write!(line, "\"{name}_b64\":\"");
+            Encoding::Base64.encode_into(line, bytes);
+            line.push(b'"');
+        }
+    }
 }
 
 /// The beginning of a part's line.
