@@ -67,7 +67,8 @@ pub const CAMPAIGNS: &[Campaign] = &[
     short("damage", &["damage", "--cycles", "40"]),
     short("crowd", &["crowd", "--cycles", "24"]),
     short("power", &["power", "--length", "1", "--cycles", "8"]),
-    short("run", &["run", "--cycles", "6", "--seed", "1"]),
+    short("run", &["run", "--cycles", "12", "--seed", "1"]),
+    short("bank", &["bank", "--cycles", "8", "--seed", "1"]),
     long("variants, long", &["variants", "--cycles", "400"]),
     long(
         "power, long",

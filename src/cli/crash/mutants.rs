@@ -288,7 +288,7 @@ impl Lab {
         let said = self.dir.join("said");
         let mut command = Command::new(&self.program);
         command.args(campaign.words).arg("-q").current_dir(&self.dir);
-        if campaign.words.first() == Some(&"run") {
+        if matches!(campaign.words.first(), Some(&("run" | "bank"))) {
             command.arg("--dir").arg(self.dir.join("store"));
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said)?);
