@@ -21,6 +21,7 @@ pub mod crowd;
 pub mod damage;
 pub mod faults;
 pub mod history;
+pub mod hostile;
 pub mod metamorphic;
 pub mod minimize;
 pub mod mutants;

@@ -19,6 +19,8 @@ pub mod find;
 pub mod finding;
 pub mod follow;
 pub mod frames;
+#[cfg(feature = "cli")]
+pub mod hostile;
 pub mod manifest;
 pub mod region;
 pub mod repair;
