@@ -387,7 +387,7 @@ fn played(setup: &Setup, closed: bool, older: &mut Vec<Files>) -> Result<(SimVfs
     let mut player = Player::new(setup);
     player.open()?;
     for step in &setup.steps {
-        player.step(step, &mut |_| {})?;
+        player.step(step, &mut |_, _| {})?;
         older.push(files(&player.vfs));
     }
     let oracle = std::sync::Arc::clone(&player.oracle);

@@ -47,10 +47,10 @@ pub fn run(setup: &Setup, number: u64) -> Result<Answers, Broken> {
     player.open()?;
     let mut answers = Vec::new();
     for step in &varied.steps {
-        player.step(step, &mut |_| {})?;
+        player.step(step, &mut |_, _| {})?;
         if number > 0 {
             for extra in inserted(&mut dice) {
-                player.step(&extra, &mut |_| {})?;
+                player.step(&extra, &mut |_, _| {})?;
             }
         }
         answers.push(answer(&player)?);
