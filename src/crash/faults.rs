@@ -6,7 +6,8 @@
 //! - a failed append or sync poisons the handle, and only the outcome of that batch is unknown;
 //! - what a kill and what a power loss leave afterwards opens and holds what it has to.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
@@ -46,6 +47,9 @@ pub const PLACES: &[(OpKind, &str)] = &[
     (OpKind::List, ""),
     (OpKind::Lock, ""),
 ];
+
+/// Bytes of a log before its first frame.
+const LOG_HEADER_SIZE: usize = 64;
 
 /// Every way to fail.
 pub const WAYS: [(Times, FaultError); 6] = [
@@ -157,6 +161,8 @@ struct Run<'s> {
     snapshots: Vec<(Snapshot, usize)>,
     checkpoints: u64,
     tally: Tally,
+    /// The logs as the handle found them.
+    logs: BTreeMap<PathBuf, Vec<u8>>,
     /// The handle that was last let go must not have left a mark that it closed well.
     unclean_due: bool,
     was_unclean: bool,
@@ -177,6 +183,7 @@ impl<'s> Run<'s> {
             snapshots: Vec::new(),
             checkpoints: 0,
             tally: Tally::default(),
+            logs: BTreeMap::new(),
             unclean_due: false,
             was_unclean: false,
         }
@@ -211,6 +218,7 @@ impl<'s> Run<'s> {
             return Err(Broken::new("an unclean end", "the mark of a close behind a failure"));
         }
         self.unclean_due = false;
+        self.logs = self.logs();
         let kept = db.recovery().last_seqno.0;
         {
             let mut oracle = self.oracle.lock();
@@ -264,7 +272,8 @@ impl<'s> Run<'s> {
             Step::Drop | Step::Kill => {
                 self.read()?;
                 self.snapshots.clear();
-                self.unclean_due = self.is_poisoned()? && self.has_written()?;
+                let failed = self.is_poisoned()? || self.has_failed_job()?;
+                self.unclean_due = failed && self.has_written();
                 self.db = None;
             }
             Step::Checkpoint => {
@@ -284,10 +293,29 @@ impl<'s> Run<'s> {
         Ok(matches!(nothing, Err(Error::Poisoned(_))))
     }
 
-    /// A handle that wrote nothing cannot have marked the log as closed: what the one before said
-    /// still holds.
-    fn has_written(&self) -> Result<bool, Broken> {
-        Ok(self.db()?.stats().wal_bytes > 0)
+    /// A handle that left the logs as they were cannot have marked them as closed: what the one
+    /// before said still holds.
+    fn has_written(&self) -> bool {
+        self.logs() != self.logs
+    }
+
+    /// The logs without the zeros at their ends (one that has only grown says what it said) and
+    /// without those that hold a header alone.
+    fn logs(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = self.sim.dump();
+        let is_log = |path: &Path| path.extension().is_some_and(|extension| extension == "wal");
+        files.retain(|path, _| path.starts_with(DIR) && is_log(path));
+        for bytes in files.values_mut() {
+            let used = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            bytes.truncate(used);
+        }
+        files.retain(|_, bytes| bytes.len() > LOG_HEADER_SIZE);
+        files
+    }
+
+    /// After a failed job, too, the next opening has to look at everything.
+    fn has_failed_job(&self) -> Result<bool, Broken> {
+        Ok(self.db()?.stats().background_errors > 0)
     }
 
     fn write(&mut self, changes: &[Change], sync: bool) -> Result<(), Broken> {
@@ -343,10 +371,10 @@ impl<'s> Run<'s> {
             let (snapshot, batches) = self.snapshots.remove(0);
             self.read_snapshot(&snapshot, batches)?;
         }
-        let has_written = self.has_written()?;
+        let has_failed_job = self.has_failed_job()?;
         let Some(db) = self.db.take() else { return Ok(()) };
         let result = db.close();
-        self.unclean_due = result.is_err() && has_written;
+        self.unclean_due = (result.is_err() || has_failed_job) && self.has_written();
         self.durable_if(result)
     }
 

@@ -258,6 +258,24 @@ impl Setup {
         Setup { seed, shape, steps }
     }
 
+    /// A seeded history of 20 to 59 steps about few keys: many versions, snapshots between them, many
+    /// tables, and merges of some of those, so that what a merge may drop matters.
+    #[must_use]
+    pub fn layered(seed: u64) -> Setup {
+        let mut dice = Dice::new(seed, 0x1a7e);
+        let shape = Shape {
+            strategy: dice.below(3) as u8,
+            memtable_size: 1 << 20,
+            table_size: if dice.below(2) == 0 { 1 } else { 600 },
+            manifest_size: 1 << 20,
+            compressed: dice.below(2) == 0,
+            ..Shape::default()
+        };
+        let length = 20 + dice.below(40);
+        let steps = (0..length).map(|_| layered_step(&mut dice)).collect();
+        Setup { seed, shape, steps }
+    }
+
     /// How many histories there are of exactly `length` steps of [`ALPHABET`].
     #[must_use]
     pub fn exhaustive_count(length: u32) -> u64 {
@@ -317,6 +335,22 @@ fn seeded_step(dice: &mut Dice) -> Step {
                 size: (dice.below(4) > 0).then(|| [3, 40, 400, 1600, 6000][dice.below(5) as usize]),
             });
             Step::Write { changes: changes.collect(), sync: dice.below(3) == 0 }
+        }
+    }
+}
+
+fn layered_step(dice: &mut Dice) -> Step {
+    match dice.below(24) {
+        0..=6 => Step::Flush,
+        7..=9 => Step::Snapshot,
+        10 => Step::Release,
+        11 => Step::Compact,
+        12 | 13 => Step::Background,
+        14 => Step::BackgroundStep(dice.below(2) as u8),
+        _ => {
+            let size = (dice.below(3) > 0).then(|| [3, 40][dice.below(2) as usize]);
+            let change = Change { key: format!("k{}", dice.below(3)), size };
+            Step::Write { changes: vec![change], sync: dice.below(8) == 0 }
         }
     }
 }

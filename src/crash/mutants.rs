@@ -56,21 +56,33 @@ pub struct Campaign {
     pub name: &'static str,
     /// The words behind `beach-crash`; a directory of its own is added.
     pub words: &'static [&'static str],
+    /// Whether it is only for what no other notices.
+    pub is_long: bool,
 }
 
 /// The campaigns in the order in which they are tried: the quickest for most mutants first.
 pub const CAMPAIGNS: &[Campaign] = &[
-    Campaign { name: "variants", words: &["variants", "--cycles", "6"] },
-    Campaign { name: "faults", words: &["faults", "--cycles", "3"] },
-    Campaign { name: "damage", words: &["damage", "--cycles", "12"] },
-    Campaign { name: "crowd", words: &["crowd", "--cycles", "24"] },
-    Campaign { name: "power", words: &["power", "--length", "1", "--cycles", "8"] },
-    Campaign { name: "run", words: &["run", "--cycles", "6", "--seed", "1"] },
-    Campaign {
-        name: "power, long",
-        words: &["power", "--length", "2", "--cycles", "40", "--seed", "9", "--duration", "30"],
-    },
+    short("variants", &["variants", "--cycles", "6"]),
+    short("faults", &["faults", "--cycles", "3"]),
+    short("damage", &["damage", "--cycles", "40"]),
+    short("crowd", &["crowd", "--cycles", "24"]),
+    short("power", &["power", "--length", "1", "--cycles", "8"]),
+    short("run", &["run", "--cycles", "12", "--seed", "1"]),
+    short("bank", &["bank", "--cycles", "8", "--seed", "1"]),
+    long("variants, long", &["variants", "--cycles", "400"]),
+    long(
+        "power, long",
+        &["power", "--length", "2", "--cycles", "40", "--seed", "9", "--duration", "30"],
+    ),
 ];
+
+const fn short(name: &'static str, words: &'static [&'static str]) -> Campaign {
+    Campaign { name, words, is_long: false }
+}
+
+const fn long(name: &'static str, words: &'static [&'static str]) -> Campaign {
+    Campaign { name, words, is_long: true }
+}
 
 /// Shorthand for the table below.
 const fn made_up(name: &'static str, rule: u8, what: &'static str) -> Mutant {

@@ -77,6 +77,8 @@ pub struct Player<'s> {
     db: Option<Db>,
     snapshots: Vec<Held>,
     checkpoints: u64,
+    /// Operations on the disks before this one.
+    ops_before: u64,
     /// What happened in handles that are closed.
     happened: Happened,
 }
@@ -93,6 +95,7 @@ impl<'s> Player<'s> {
             db: None,
             snapshots: Vec::new(),
             checkpoints: 0,
+            ops_before: 0,
             happened: Happened::default(),
         }
     }
@@ -107,6 +110,12 @@ impl<'s> Player<'s> {
         Ok(())
     }
 
+    /// Operations on the disks before this one: a kill goes on with another.
+    #[must_use]
+    pub fn ops_before(&self) -> u64 {
+        self.ops_before
+    }
+
     /// The open store.
     ///
     /// # Errors
@@ -115,11 +124,16 @@ impl<'s> Player<'s> {
         self.db.as_ref().ok_or_else(|| Broken::new("an open store", "none"))
     }
 
-    /// Runs one step. `changed` is told when the disk is another one from now on.
+    /// Runs one step. `changed` is told when the disk is another one from now on, and how many
+    /// operations there were on those before it.
     ///
     /// # Errors
     /// A call that failed or an answer that is wrong.
-    pub fn step(&mut self, step: &Step, changed: &mut dyn FnMut(&SimVfs)) -> Result<(), Broken> {
+    pub fn step(
+        &mut self,
+        step: &Step,
+        changed: &mut dyn FnMut(&SimVfs, u64),
+    ) -> Result<(), Broken> {
         match step {
             Step::Write { changes, sync } => self.write(changes, *sync)?,
             Step::Sync => {
@@ -159,13 +173,17 @@ impl<'s> Player<'s> {
             Step::Kill => {
                 self.let_go()?;
                 let killed = self.vfs.kill();
+                self.ops_before += self.vfs.op_count();
                 self.vfs.clear_observer();
                 self.db = None;
                 self.vfs = killed;
-                changed(&self.vfs);
+                changed(&self.vfs, self.ops_before);
                 self.open()?;
-                // What an unclean opening replayed it has synced.
-                self.oracle.lock().all_durable();
+                // What an unclean opening replayed it has synced. A close that nobody synced is still
+                // there after a kill, and then nothing was replayed.
+                if !self.db()?.recovery().clean {
+                    self.oracle.lock().all_durable();
+                }
             }
             Step::Checkpoint => self.checkpoint()?,
         }

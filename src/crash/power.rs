@@ -29,7 +29,8 @@ const DEEP_PLANS: usize = 7;
 /// One crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crash {
-    /// Operations on the disk before it.
+    /// Operations on the disk before it, counted through kills; of a crash in an opening, those of
+    /// that opening.
     pub op: u64,
     /// What was lost; none for a kill.
     pub plan: Option<CrashPlan>,
@@ -134,14 +135,14 @@ pub fn crash_everywhere(
 
 fn play(player: &mut Player<'_>, setup: &Setup, from: usize, watch: &Watch) -> Result<(), Broken> {
     if from == 0 {
-        watch.begin(&player.vfs);
+        watch.begin(&player.vfs, player.ops_before());
     }
     player.open()?;
     for (index, step) in setup.steps.iter().enumerate() {
         if index + 1 >= from {
-            watch.begin(&player.vfs);
+            watch.begin(&player.vfs, player.ops_before());
         }
-        player.step(step, &mut |vfs| watch.begin(vfs))?;
+        player.step(step, &mut |vfs, base| watch.begin(vfs, base))?;
         if watch.found.lock().violation.is_some() {
             break;
         }
@@ -161,19 +162,19 @@ pub fn crash_once(setup: &Setup, crashes: &[Crash]) -> Result<(), Box<Violation>
     let mut player = Player::new(setup);
     let caught: Arc<Mutex<Option<(SimVfs, Oracle)>>> = Arc::default();
     let oracle = Arc::clone(&player.oracle);
-    let begin = |vfs: &SimVfs| {
+    let begin = |vfs: &SimVfs, base: u64| {
         let (caught, oracle, first) = (Arc::clone(&caught), Arc::clone(&oracle), *first);
         vfs.set_observer(Box::new(move |op, vfs| {
-            let mut caught = caught.lock();
-            if op == first.op && caught.is_none() {
-                *caught = Some((image(vfs, first), oracle.lock().clone()));
+            // Of two looks with nothing between them the later one has more to demand.
+            if base + op == first.op {
+                *caught.lock() = Some((image(vfs, first), oracle.lock().clone()));
             }
         }));
     };
-    begin(&player.vfs);
+    begin(&player.vfs, 0);
     let mut played = player.open();
     for step in &setup.steps {
-        played = played.and_then(|()| player.step(step, &mut |vfs| begin(vfs)));
+        played = played.and_then(|()| player.step(step, &mut |vfs, base| begin(vfs, base)));
     }
     player.vfs.clear_observer();
     let violated = |broken| Box::new(Violation { crashes: crashes.to_vec(), broken });
@@ -237,9 +238,9 @@ struct Found {
 
 impl Watch {
     /// Crashes this disk at every operation from now on.
-    fn begin(&self, vfs: &SimVfs) {
+    fn begin(&self, vfs: &SimVfs, base: u64) {
         let watch = self.clone();
-        vfs.set_observer(Box::new(move |op, vfs| watch.operation(op, vfs)));
+        vfs.set_observer(Box::new(move |op, vfs| watch.operation(base + op, vfs)));
     }
 
     fn operation(&self, op: u64, vfs: &SimVfs) {

@@ -383,8 +383,11 @@ impl History {
                 self.db = None;
                 self.vfs = killed;
                 self.open()?;
-                // What an unclean opening replayed it has synced.
-                self.all_durable();
+                // What an unclean opening replayed it has synced; behind a close that nobody synced
+                // nothing was replayed.
+                if !self.db().recovery().clean {
+                    self.all_durable();
+                }
             }
         }
         Ok(())

@@ -52,7 +52,11 @@ fn every_mutant_is_on_the_page_with_who_notices_it() {
         assert_eq!(cells[0], mutant.rule.to_string(), "{row}");
         assert_eq!(cells[1], format!("`{}`", mutant.name), "{row}");
         assert!(cells[2].starts_with(mutant.what), "{row}");
-        assert!(CAMPAIGNS.iter().any(|campaign| cells[3] == campaign.name), "{row}");
+        let by: String = CAMPAIGNS.iter().fold(format!("{}, ", cells[3]), |left, campaign| {
+            // The longer name first: the shorter is its beginning.
+            left.replace(&format!("{}, ", campaign.name), "")
+        });
+        assert!(by.is_empty() || by.ends_with("long, "), "{row}");
     }
     for (number, rule) in (1..).zip(RULES) {
         assert!(page.contains(&format!("{number}. {rule}")), "rule {number} is not on the page");

@@ -51,7 +51,7 @@ pub(super) fn damage(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
                 || damage::sweep(&setup).map_err(|found| (Cause::Damage(found.case), found.broken)),
                 |broken| (Cause::Damage(0), broken),
             )
-            .map_err(|(cause, broken)| Artifact { setup, cause, broken })
+            .map_err(|(cause, broken)| Box::new(Artifact { setup, cause, broken }))
         },
         |sum: &mut Tally, part| sum.join(&part),
     )?;
@@ -76,7 +76,7 @@ pub(super) fn damage(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
             .number("harmless", harmless)
             .number("violations", violations),
     )?;
-    artifacts::conclude(&wanted.artifacts, ended.failure.map(|(_, found)| found), out)
+    artifacts::conclude(&wanted.artifacts, ended.failure.map(|(_, found)| *found), out)
 }
 
 /// Lets crowds write.

@@ -31,6 +31,9 @@ pub struct MutantsArgs {
     /// These only
     #[arg(long, value_name = "NAME", num_args = 1..)]
     pub only: Vec<String>,
+    /// Ask every short campaign about each mutant, not only until one notices it
+    #[arg(long)]
+    pub all: bool,
     /// Print the table of docs/testing.md
     #[arg(long, conflicts_with = "json")]
     pub markdown: bool,
@@ -42,9 +45,18 @@ pub struct MutantsArgs {
 /// What became of a mutant.
 struct Fate {
     mutant: &'static Mutant,
-    /// The campaign that noticed it, and what it said.
-    caught: Option<(&'static Campaign, Notice)>,
+    /// The campaigns that noticed it, and what they said.
+    caught: Vec<(&'static Campaign, Notice)>,
+    /// How long it took until the first did.
     took: Duration,
+}
+
+impl Fate {
+    /// The names of the campaigns that noticed it, or nobody.
+    fn by(&self) -> String {
+        let names: Vec<_> = self.caught.iter().map(|(campaign, _)| campaign.name).collect();
+        if names.is_empty() { "nobody".to_owned() } else { names.join(", ") }
+    }
 }
 
 /// How a campaign ended that did not end well.
@@ -81,7 +93,8 @@ pub(super) fn mutants(wanted: &MutantsArgs, out: &mut Out) -> Outcome {
     let lab = Lab::new()?;
     let mut progress =
         Progress::begin("mutants", Unit::Things, Some(chosen.len() as u64), out.is_quiet());
-    for campaign in CAMPAIGNS {
+    let is_quick = wanted.profile == Profile::Ci;
+    for campaign in CAMPAIGNS.iter().filter(|campaign| !(is_quick && campaign.is_long)) {
         // No limit: what is sound must come to its end.
         if let Some(notice) = lab.run(campaign, "", None)? {
             return uncontrolled(campaign, &notice, out);
@@ -89,7 +102,7 @@ pub(super) fn mutants(wanted: &MutantsArgs, out: &mut Out) -> Outcome {
     }
     let mut fates = Vec::new();
     for mutant in chosen {
-        let fate = lab.fate(mutant)?;
+        let fate = lab.fate(mutant, wanted.all)?;
         if out.is_json() {
             out.object(&object(&fate))?;
             out.finish()?;
@@ -144,10 +157,10 @@ fn object(fate: &Fate) -> Object {
         .text("what", what)
         .text("source", source)
         .number("ms", fate.took.as_millis() as u64);
-    match &fate.caught {
+    match fate.caught.first() {
         None => object,
-        Some((campaign, notice)) => object
-            .text("caught_by", campaign.name)
+        Some((_, notice)) => object
+            .text("caught_by", &fate.by())
             .text("how", notice.kind())
             .number("status", notice.status)
             .text("said", &notice.said),
@@ -156,26 +169,23 @@ fn object(fate: &Fate) -> Object {
 
 fn report(fates: &[Fate], markdown: bool, out: &mut Out) -> Outcome {
     let survivors: Vec<&str> =
-        fates.iter().filter(|fate| fate.caught.is_none()).map(|fate| fate.mutant.name).collect();
+        fates.iter().filter(|fate| fate.caught.is_empty()).map(|fate| fate.mutant.name).collect();
     if markdown {
         out.line("| rule | mutant | what it does | caught by |")?;
         out.line("|---|---|---|---|")?;
         for fate in fates {
             let Mutant { name, rule, what, source, .. } = fate.mutant;
             let source = if source.is_empty() { String::new() } else { format!(" ({source})") };
-            let by = fate.caught.as_ref().map_or("nobody", |(campaign, _)| campaign.name);
+            let by = fate.by();
             out.line(format_args!("| {rule} | `{name}` | {what}{source} | {by} |"))?;
         }
     } else if !out.is_json() {
         let mut table = Table::new(&["mutant", "rule", "caught by", "how", "seconds"]);
         for fate in fates {
-            let (by, how) = match &fate.caught {
-                Some((campaign, notice)) => (campaign.name, notice.kind()),
-                None => ("nobody", "-"),
-            };
+            let how = fate.caught.first().map_or("-", |(_, notice)| notice.kind());
             let seconds = format!("{:.1}", fate.took.as_secs_f64());
             let (name, rule) = (fate.mutant.name.to_owned(), fate.mutant.rule.to_string());
-            table.row([name, rule, by.to_owned(), how.to_owned(), seconds]);
+            table.row([name, rule, fate.by(), how.to_owned(), seconds]);
         }
         out.table(&table)?;
         out.line(format_args!(
@@ -221,18 +231,26 @@ impl Lab {
         Ok(Lab { program, dir, orderly: Orderly::begin() })
     }
 
-    /// Runs the campaigns one after the other until one notices the mutant.
-    fn fate(&self, mutant: &'static Mutant) -> Outcome<Fate> {
+    /// Runs the campaigns one after the other until one notices the mutant, or `all` but the long
+    /// ones; none begins when the time is up.
+    fn fate(&self, mutant: &'static Mutant, all: bool) -> Outcome<Fate> {
         let began = Instant::now();
-        let mut caught = None;
+        let (mut caught, mut took) = (Vec::new(), None);
         for campaign in CAMPAIGNS {
-            let Some(left) = LIMIT.checked_sub(began.elapsed()) else { break };
-            if let Some(notice) = self.run(campaign, mutant.name, Some(left))? {
-                caught = Some((campaign, notice));
+            if !caught.is_empty() && (!all || campaign.is_long) {
                 break;
             }
+            let left = LIMIT.saturating_sub(if caught.is_empty() {
+                began.elapsed()
+            } else {
+                Duration::ZERO
+            });
+            if let Some(notice) = self.run(campaign, mutant.name, Some(left))? {
+                caught.push((campaign, notice));
+                took.get_or_insert(began.elapsed());
+            }
         }
-        Ok(Fate { mutant, caught, took: began.elapsed() })
+        Ok(Fate { mutant, caught, took: took.unwrap_or_else(|| began.elapsed()) })
     }
 
     /// Runs one campaign; none if it ended well, or did not end in time.
@@ -270,7 +288,7 @@ impl Lab {
         let said = self.dir.join("said");
         let mut command = Command::new(&self.program);
         command.args(campaign.words).arg("-q").current_dir(&self.dir);
-        if campaign.words.first() == Some(&"run") {
+        if matches!(campaign.words.first(), Some(&("run" | "bank"))) {
             command.arg("--dir").arg(self.dir.join("store"));
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said)?);

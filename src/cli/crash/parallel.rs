@@ -1,4 +1,5 @@
 //! Independent tasks on all processors.
+#![allow(clippy::disallowed_methods, reason = "the watching thread sleeps between two looks")]
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;

@@ -223,7 +223,8 @@ fn a_damaged_table_costs_its_bad_block() {
 /// again from the blocks.
 #[test]
 fn a_lost_table_costs_its_keys() {
-    let damages: [(fn(&Beach, &str), usize); 3] = [
+    type Damage = fn(&Beach, &str);
+    let damages: [(Damage, usize); 3] = [
         (|beach, name| fs::remove_file(beach.path(name)).expect("gone"), 1),
         (
             |beach, name| {
