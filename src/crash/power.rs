@@ -275,8 +275,10 @@ impl Watch {
         seen.recoveries_crashed += u64::from(crashes.len() > 1);
         let floor = floor(oracle, crashes);
         let parts = [image.image_hash(), floor as u64, oracle.hash()].map(u64::to_le_bytes);
-        // What a kill leaves may still be lost later, so it is not the same as its image.
-        let key = xxh3_64_with_seed(&parts.concat(), u64::from(is_kill));
+        // What a kill leaves may still be lost later, so it is not the same as its image; and an image
+        // is crashed further or not by how it came about, so that the order in which threads come to
+        // the same one changes nothing.
+        let key = xxh3_64_with_seed(&parts.concat(), crashes.len() as u64 * 2 + u64::from(is_kill));
         if !self.known.is_new(key) {
             return Ok(());
         }
