@@ -411,7 +411,8 @@ fn nothing_is_appended_to_a_manifest_whose_successor_may_count() {
     }
     db.flush().expect("flush");
     armed.store(true, Ordering::Relaxed);
-    for n in 0..1000 {
+    // Until the worker is there, however busy the machine.
+    for n in 0..1_000_000 {
         if said.try_recv().is_ok() || put(&db, &format!("more{n}"), 300, Durability::Sync).is_err()
         {
             break;
