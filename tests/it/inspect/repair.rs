@@ -223,8 +223,9 @@ fn a_damaged_table_costs_its_bad_block() {
 /// again from the blocks.
 #[test]
 fn a_lost_table_costs_its_keys() {
-    type Damage = fn(&Beach, &str);
-    let damages: [(Damage, usize); 3] = [
+    /// What is done to a table of a store, and how many losses are due.
+    type Damage = (fn(&Beach, &str), usize);
+    let damages: [Damage; 3] = [
         (|beach, name| fs::remove_file(beach.path(name)).expect("gone"), 1),
         (
             |beach, name| {
