@@ -274,7 +274,10 @@ impl Watch {
         seen.kills += u64::from(is_kill);
         seen.recoveries_crashed += u64::from(crashes.len() > 1);
         let floor = floor(oracle, crashes);
-        let parts = [image.image_hash(), floor as u64, oracle.hash()].map(u64::to_le_bytes);
+        // LOCK names this process, of which the campaign must not depend.
+        let hash = image.image_hash_but("LOCK");
+        let acknowledged = oracle.acknowledged() as u64;
+        let parts = [hash, floor as u64, acknowledged, oracle.hash()].map(u64::to_le_bytes);
         // What a kill leaves may still be lost later, so it is not the same as its image; and an image
         // is crashed further or not by how it came about, so that the order in which threads come to
         // the same one changes nothing.

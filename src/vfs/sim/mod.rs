@@ -152,8 +152,14 @@ impl SimVfs {
     /// A hash of all live names and bytes: equal for disks that look the same.
     #[must_use]
     pub fn image_hash(&self) -> u64 {
+        self.image_hash_but("")
+    }
+
+    /// The same over all files but those of this name.
+    #[must_use]
+    pub fn image_hash_but(&self, name: &str) -> u64 {
         let disk = self.shared.state.lock().disk.clone();
-        disk.hash()
+        disk.hash(name)
     }
 
     /// All files with their live content, by absolute path.
