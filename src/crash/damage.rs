@@ -8,24 +8,26 @@
 //! - or holds all that was promised: what was acknowledged, where only a crash could explain less
 //!   what was durable, and where an older log is whole in itself, the store of that moment.
 
+mod harm;
+mod tally;
+
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
+
+use harm::{Case, Harm};
+use tally::Found;
+pub use tally::{Answers, FILES, HARMS, Tally};
 
 use super::history::{Change, Setup, Shape, Step};
 use super::oracle::{Broken, Oracle, failing};
 use super::player::{DIR, Player, options};
 use super::workload::Dice;
+use crate::inspect::frames::Expect;
+use crate::inspect::manifest::read_manifest;
 use crate::runtime::inline::InlineRuntime;
-use crate::vfs::Vfs;
 use crate::vfs::sim::SimVfs;
+use crate::vfs::{Access, Vfs};
 use crate::{Db, Error, Result, Value};
-
-/// Bytes in which a disk writes.
-const SECTOR_SIZE: usize = 512;
-
-/// Bytes of a log or manifest before its first frame.
-const HEADER_SIZE: usize = 64;
 
 /// The last frame of a log that ends with a mark, a close or a small batch is no longer than this.
 const LAST_FRAME_SIZE: usize = 64;
@@ -34,75 +36,6 @@ const LAST_FRAME_SIZE: usize = 64;
 const EXAMINE_SEED: u64 = 5000;
 
 type Files = BTreeMap<PathBuf, Vec<u8>>;
-
-/// What is done to a file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Harm {
-    Missing,
-    Cut(usize),
-    Flip {
-        at: usize,
-        bit: u8,
-    },
-    Fill {
-        at: usize,
-        size: usize,
-        byte: u8,
-    },
-    /// The twin's bytes, from one offset on.
-    Twin {
-        at: usize,
-        size: usize,
-    },
-    /// Bytes of the same file from another place.
-    Moved {
-        from: usize,
-        to: usize,
-        size: usize,
-    },
-    /// As it was after an earlier step.
-    Older(usize),
-}
-
-/// One case: a file, and what is done to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Case {
-    path: PathBuf,
-    harm: Harm,
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        write!(f, "{name}: {:?}", self.harm)
-    }
-}
-
-/// What a sweep saw.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Files that were damaged.
-    pub damages: u64,
-    /// Stores that refused to open.
-    pub refused: u64,
-    /// Stores that said so when they were read.
-    pub on_read: u64,
-    /// Stores that dropped it as a tail, and said so.
-    pub as_tail: u64,
-    /// Stores that it changed nothing about.
-    pub harmless: u64,
-}
-
-impl Tally {
-    /// Adds another.
-    pub fn join(&mut self, other: &Tally) {
-        self.damages += other.damages;
-        self.refused += other.refused;
-        self.on_read += other.on_read;
-        self.as_tail += other.as_tail;
-        self.harmless += other.harmless;
-    }
-}
 
 /// A damage that passed, or was answered wrongly.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,12 +62,13 @@ pub fn setup(seed: u64) -> Setup {
     };
     let mut steps = vec![write(&mut dice, true)];
     for _ in 0..4 + dice.below(7) {
-        steps.push(match dice.below(10) {
+        steps.push(match dice.below(11) {
             0 | 1 => Step::Flush,
             2 => Step::Compact,
             3 => Step::Reopen,
             4 => Step::Kill,
             5 => Step::put(&format!("k{}", dice.below(6)), 6000, true),
+            6 => Step::BackgroundStep(0),
             _ => {
                 let sync = dice.below(2) == 0;
                 write(&mut dice, sync)
@@ -154,19 +88,23 @@ fn write(dice: &mut Dice, sync: bool) -> Step {
     Step::Write { changes: changes.collect(), sync }
 }
 
-/// Damages everything a history leaves, killed and closed, one damage at a time.
+/// Damages everything a history leaves, killed and closed, one damage at a time; if `every_bit`,
+/// each bit of each file besides.
 ///
 /// # Errors
 /// The first that was answered wrongly.
-pub fn sweep(setup: &Setup) -> Result<Tally, Box<Violation>> {
+pub fn sweep(setup: &Setup, every_bit: bool) -> Result<Tally, Box<Violation>> {
     let mut tally = Tally::default();
     for closed in [false, true] {
         let subject = Subject::new(setup, closed)
             .map_err(|broken| Box::new(Violation { case: u64::from(closed), broken }))?;
-        for (index, case) in subject.cases().iter().enumerate() {
-            let number = 2 * index as u64 + u64::from(closed);
-            let found = subject.run(setup, case);
-            tally.note(found.map_err(|broken| Box::new(Violation { case: number, broken }))?);
+        let flips = if every_bit { subject.bits() } else { 0 };
+        for index in 0..subject.some.len() as u64 + flips {
+            let Some(case) = subject.case(index) else { break };
+            let number = 2 * index + u64::from(closed);
+            subject
+                .run(setup, &case, &mut tally)
+                .map_err(|broken| Box::new(Violation { case: number, broken }))?;
         }
     }
     Ok(tally)
@@ -178,43 +116,24 @@ pub fn sweep(setup: &Setup) -> Result<Tally, Box<Violation>> {
 /// The wrong answer.
 pub fn run(setup: &Setup, number: u64) -> Result<(), Broken> {
     let subject = Subject::new(setup, number % 2 == 1)?;
-    let cases = subject.cases();
-    match usize::try_from(number / 2).ok().and_then(|index| cases.get(index)) {
-        Some(case) => subject.run(setup, case).map(drop),
+    match subject.case(number / 2) {
+        Some(case) => subject.run(setup, &case, &mut Tally::default()),
         None => Ok(()),
     }
-}
-
-impl Tally {
-    fn note(&mut self, found: Found) {
-        self.damages += 1;
-        match found {
-            Found::AtOpen => self.refused += 1,
-            Found::OnRead => self.on_read += 1,
-            Found::AsTail => self.as_tail += 1,
-            Found::Nowhere => self.harmless += 1,
-        }
-    }
-}
-
-/// Where a damage came to light.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Found {
-    AtOpen,
-    OnRead,
-    AsTail,
-    Nowhere,
 }
 
 /// A store that is damaged again and again, always a copy of it.
 struct Subject {
     disk: SimVfs,
     oracle: Oracle,
-    seed: u64,
     /// Its files, and those of earlier moments, and the twin's.
     files: Files,
     older: Vec<Files>,
     twin: Files,
+    /// Up to where its manifest promises each log.
+    promises: BTreeMap<PathBuf, u64>,
+    /// The cases that come before the flips of every bit.
+    some: Vec<Case>,
 }
 
 impl Subject {
@@ -223,120 +142,96 @@ impl Subject {
         let (disk, oracle) = played(setup, closed, &mut older)?;
         let (twin, _) = played(&twin_of(setup), closed, &mut Vec::new())?;
         let (files, twin) = (files(&disk), files(&twin));
-        Ok(Subject { disk, oracle, seed: setup.seed ^ u64::from(closed), files, older, twin })
+        let mut dice = Dice::new(setup.seed ^ u64::from(closed), 0xca5e);
+        let mut some = Vec::new();
+        for (path, bytes) in &files {
+            let harms = harm::harms(path, bytes, &older, &mut dice);
+            some.extend(harms.into_iter().map(|harm| Case { path: path.clone(), harm }));
+        }
+        let promises = promises(&disk, &files)?;
+        Ok(Subject { disk, oracle, files, older, twin, promises, some })
     }
 
-    /// What is done, a pure function of the history.
-    fn cases(&self) -> Vec<Case> {
-        let mut dice = Dice::new(self.seed, 0xca5e);
-        let mut cases = Vec::new();
+    /// The bits of all files.
+    fn bits(&self) -> u64 {
+        self.files.values().map(|bytes| 8 * bytes.len() as u64).sum()
+    }
+
+    /// What is done, a pure function of the history and the number.
+    fn case(&self, index: u64) -> Option<Case> {
+        if let Some(case) = self.some.get(usize::try_from(index).ok()?) {
+            return Some(case.clone());
+        }
+        let mut bit = index - self.some.len() as u64;
         for (path, bytes) in &self.files {
-            let harms = self.harms(path, bytes, &mut dice);
-            cases.extend(harms.into_iter().map(|harm| Case { path: path.clone(), harm }));
-        }
-        cases
-    }
-
-    fn harms(&self, path: &Path, bytes: &[u8], dice: &mut Dice) -> Vec<Harm> {
-        let mut harms = vec![Harm::Missing, Harm::Cut(0), Harm::Cut(bytes.len() / 2)];
-        // Unused space is worth a few tries, not most of them.
-        let used = used(bytes);
-        let mut within = |size: usize| dice.below(size.max(1) as u64) as usize;
-        harms.push(Harm::Cut(bytes.len().saturating_sub(1)));
-        harms.extend((0..4).map(|_| Harm::Cut(within(used))));
-        for _ in 0..40 {
-            harms.push(Harm::Flip { at: within(used), bit: within(8) as u8 });
-        }
-        harms.extend((0..4).map(|_| Harm::Flip { at: within(bytes.len()), bit: 3 }));
-        for _ in 0..24 {
-            let size = [2, 13, 64, SECTOR_SIZE][within(4)];
-            let byte = [0x00, 0xff, 0x5a][within(3)];
-            harms.push(Harm::Fill { at: within(used), size, byte });
-        }
-        harms.push(Harm::Twin { at: 0, size: bytes.len() });
-        harms.push(Harm::Twin { at: HEADER_SIZE, size: bytes.len() });
-        for _ in 0..4 {
-            let at = within(used) / SECTOR_SIZE * SECTOR_SIZE;
-            harms.push(Harm::Twin { at, size: SECTOR_SIZE });
-        }
-        for _ in 0..4 {
-            let [from, to] = [within(used), within(used)].map(|at| at / 8 * 8);
-            harms.push(Harm::Moved { from, to, size: 8 * (1 + within(30)) });
-        }
-        let mut last: Option<&Vec<u8>> = None;
-        for (moment, files) in self.older.iter().enumerate() {
-            let Some(copy) = files.get(path).filter(|copy| *copy != bytes) else { continue };
-            if last != Some(copy) {
-                harms.push(Harm::Older(moment));
+            let bits = 8 * bytes.len() as u64;
+            if bit < bits {
+                let harm = Harm::Flip { at: (bit / 8) as usize, bit: (bit % 8) as u8 };
+                return Some(Case { path: path.clone(), harm });
             }
-            last = Some(copy);
+            bit -= bits;
         }
-        harms
+        None
     }
 
-    fn run(&self, setup: &Setup, case: &Case) -> Result<Found, Broken> {
+    /// Damages a copy of the store, sees what comes of it and counts that.
+    fn run(&self, setup: &Setup, case: &Case, tally: &mut Tally) -> Result<(), Broken> {
         let image = self.disk.kill();
         let path = &case.path;
         let harmed = match case.harm {
             Harm::Missing => image.remove(path),
-            Harm::Older(moment) => match self.older.get(moment).and_then(|all| all.get(path)) {
+            Harm::Older(moment) => match self.copy(moment, path) {
                 Some(copy) => image.install(path, copy),
                 None => Ok(()),
             },
-            _ => image.corrupt(path, |bytes| self.harm(case, bytes)),
+            _ => image.corrupt(path, |bytes| harm::apply(&case.harm, bytes, self.twin.get(path))),
         };
         failing("a damage", harmed)?;
         if image.dump().get(path) == self.files.get(path) {
-            return Ok(Found::Nowhere);
+            return Ok(());
         }
-        let found = examine(setup, &image, &self.oracle, self.floor(case));
-        let found = found
+        let examined = examine(setup, &image, &self.oracle, self.floor(case));
+        let (found, kept) = examined
             .map_err(|broken| Broken::new(format!("({case}) {}", broken.expected), broken.found))?;
-        if found != Found::AtOpen && self.must_refuse(case) {
+        let must_refuse = self.must_refuse(case);
+        if found != Found::AtOpen && must_refuse {
             return Err(Broken::new(format!("({case}) a refusal"), "it opens"));
         }
-        Ok(found)
+        let size = self.files.get(path).map_or(0, Vec::len);
+        let is_earlier = kept.is_some_and(|kept| kept < self.oracle.acknowledged());
+        tally.at(self.sort(path), size, &case.harm).note(found, must_refuse, is_earlier);
+        Ok(())
+    }
+
+    /// The file after an earlier step.
+    fn copy(&self, moment: usize, path: &Path) -> Option<&Vec<u8>> {
+        self.older.get(moment)?.get(path)
+    }
+
+    /// The place of this file in [`FILES`].
+    fn sort(&self, path: &Path) -> usize {
+        let name = match () {
+            () if is_log(path) => "log",
+            () if Some(path) == live_manifest(&self.files) => "manifest",
+            () if path.ends_with("CURRENT") => "CURRENT",
+            () if path.extension().is_some() => "table",
+            () => "history",
+        };
+        FILES.iter().position(|&file| file == name).unwrap_or_default()
     }
 
     /// Whether opening must notice, even where nothing of the data depends on it: each log on the
     /// disk has its size in the manifest, and each history ends with a write, whose frames promise
     /// the manifest to its end.
     fn must_refuse(&self, case: &Case) -> bool {
-        let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
-        let is_manifest = |path: &&PathBuf| name(path).is_some_and(|n| n.starts_with("MANIFEST"));
-        let live = self.files.keys().filter(is_manifest).max();
+        let path = case.path.as_path();
         match &case.harm {
-            _ if Some(&case.path) == live || case.path.ends_with("CURRENT") => true,
-            Harm::Missing | Harm::Cut(_) | Harm::Twin { at: 0, .. } => is_log(&case.path),
+            _ if Some(path) == live_manifest(&self.files) || path.ends_with("CURRENT") => true,
+            Harm::Missing | Harm::Cut(_) | Harm::Twin { at: 0, .. } => is_log(path),
+            Harm::Older(moment) => self.copy(*moment, path).is_some_and(|copy| {
+                self.promises.get(path).is_some_and(|&promised| (used(copy) as u64) < promised)
+            }),
             _ => false,
-        }
-    }
-
-    fn harm(&self, case: &Case, bytes: &mut Vec<u8>) {
-        let within = |at: usize, size: usize, all: usize| at.min(all)..(at + size).min(all);
-        match case.harm {
-            Harm::Cut(size) => bytes.truncate(size),
-            Harm::Flip { at, bit } => {
-                if let Some(byte) = bytes.get_mut(at) {
-                    *byte ^= 1 << bit;
-                }
-            }
-            Harm::Fill { at, size, byte } => {
-                let range = within(at, size, bytes.len());
-                bytes[range].fill(byte);
-            }
-            Harm::Twin { at, size } => {
-                let Some(twin) = self.twin.get(&case.path) else { return };
-                let all = bytes.len().min(twin.len());
-                let range = within(at, size, all);
-                bytes[range.clone()].copy_from_slice(&twin[range]);
-            }
-            Harm::Moved { from, to, size } => {
-                let piece = bytes[within(from, size, bytes.len())].to_vec();
-                let end = (to + piece.len()).min(bytes.len());
-                bytes[to..end].copy_from_slice(&piece[..end - to]);
-            }
-            Harm::Missing | Harm::Older(_) => {}
         }
     }
 
@@ -359,6 +254,30 @@ impl Subject {
             false => self.oracle.durable(),
         }
     }
+}
+
+/// The manifest that counts.
+fn live_manifest(files: &Files) -> Option<&Path> {
+    let is_manifest = |path: &&PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"))
+    };
+    files.keys().filter(is_manifest).max().map(PathBuf::as_path)
+}
+
+/// Up to where the manifest promises that each log holds its bytes, read as the tools read it.
+fn promises(disk: &SimVfs, files: &Files) -> Result<BTreeMap<PathBuf, u64>, Broken> {
+    let path = live_manifest(files).ok_or_else(|| Broken::new("a manifest", "none"))?;
+    let file = failing("an opening of the manifest", disk.open(path, Access::Read))?;
+    let totals = read_manifest::<Error>(&*file, &Expect::default(), &mut |_| Ok(()));
+    let state = failing("a reading of the manifest", totals)?.state;
+    let settled = state.logs.iter().filter_map(|(number, log)| Some((*number, log.end?)));
+    let mut promises = BTreeMap::new();
+    for (number, end) in settled.chain(state.log_synced) {
+        let promise: &mut u64 =
+            promises.entry(path.with_file_name(format!("{number}.wal"))).or_default();
+        *promise = end.max(*promise);
+    }
+    Ok(promises)
 }
 
 fn is_log(path: &Path) -> bool {
@@ -410,7 +329,13 @@ fn files(disk: &SimVfs) -> Files {
 }
 
 /// Opens a damaged store and reads everything.
-fn examine(setup: &Setup, image: &SimVfs, oracle: &Oracle, floor: usize) -> Result<Found, Broken> {
+/// How many batches it holds; none if it does not open.
+fn examine(
+    setup: &Setup,
+    image: &SimVfs,
+    oracle: &Oracle,
+    floor: usize,
+) -> Result<(Found, Option<usize>), Broken> {
     let before = files(image);
     let runtime = InlineRuntime::new(EXAMINE_SEED);
     let db = match options(setup, image.clone(), &runtime).open(Path::new(DIR)) {
@@ -418,7 +343,7 @@ fn examine(setup: &Setup, image: &SimVfs, oracle: &Oracle, floor: usize) -> Resu
         Err(error) => {
             is_damage(&error)?;
             return match files(image) == before {
-                true => Ok(Found::AtOpen),
+                true => Ok((Found::AtOpen, None)),
                 false => Err(Broken::new("a refused store as it was", "another")),
             };
         }
@@ -430,11 +355,12 @@ fn examine(setup: &Setup, image: &SimVfs, oracle: &Oracle, floor: usize) -> Resu
         Broken::new(expected, format!("{last} operations"))
     })?;
     let errors = read(&db, oracle, kept)?;
-    Ok(match (errors, db.recovery().dropped.is_empty()) {
+    let found = match (errors, db.recovery().dropped.is_empty()) {
         (1.., _) => Found::OnRead,
         (0, false) => Found::AsTail,
         (0, true) => Found::Nowhere,
-    })
+    };
+    Ok((found, Some(kept)))
 }
 
 fn is_damage(error: &Error) -> Result<(), Broken> {
@@ -506,11 +432,12 @@ mod tests {
         let mut all = Tally::default();
         for seed in 0..12 {
             let setup = setup(seed);
-            match sweep(&setup) {
+            match sweep(&setup, false) {
                 Ok(tally) => all.join(&tally),
                 Err(violation) => panic!("{violation:#?}\n{}", setup.to_json()),
             }
         }
+        let all = all.sum();
         println!("{all:?}");
         assert!(all.refused > all.damages / 2, "{all:?}");
         assert!(all.on_read > 100 && all.as_tail > 0 && all.harmless > 10, "{all:?}");

@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::power::{CampaignArgs, campaign};
+use super::power::{self, CampaignArgs, MANY};
 use super::run::Profile;
 use super::{artifacts, parallel};
 use crate::cli::dump::plural;
-use crate::cli::output::Object;
+use crate::cli::output::{Object, Table};
 use crate::cli::progress::{Progress, Unit};
 use crate::cli::signals::Orderly;
 use crate::cli::{Out, Outcome, Status};
 use crate::crash::artifact::{Artifact, Cause};
 use crate::crash::crowd;
-use crate::crash::damage::{self, Tally};
+use crate::crash::damage::{self, Answers, Tally};
 use crate::runtime::Runtime;
 use crate::runtime::threads::ThreadRuntime;
 
@@ -34,49 +34,124 @@ pub struct CrowdArgs {
     pub duration: Option<u64>,
 }
 
+/// `damage`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DamageArgs {
+    /// What all campaigns know.
+    #[command(flatten)]
+    pub campaign: CampaignArgs,
+    /// Flip each bit of each file besides; fewer histories do, as each is thousands of stores
+    #[arg(long)]
+    pub every_bit: bool,
+}
+
 /// Damages the files of many histories.
-pub(super) fn damage(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
-    let cycles = wanted.cycles.unwrap_or(match wanted.profile {
-        Profile::Ci => 40,
-        Profile::Full => 2_000,
+pub(super) fn damage(wanted: &DamageArgs, out: &mut Out) -> Outcome {
+    let campaign = &wanted.campaign;
+    let cycles = campaign.cycles.unwrap_or(match (campaign.profile, wanted.every_bit) {
+        (Profile::Ci, false) => 40,
+        (Profile::Full, false) => 2_000,
+        (Profile::Ci, true) => 2,
+        (Profile::Full, true) => 30,
     });
-    let ended = campaign(
-        wanted,
+    let ended = power::campaign(
+        campaign,
         out,
         "histories",
         cycles,
         |number| {
-            let setup = damage::setup(wanted.seed + number);
+            let setup = damage::setup(campaign.seed + number);
             parallel::guarded(
-                || damage::sweep(&setup).map_err(|found| (Cause::Damage(found.case), found.broken)),
+                || {
+                    damage::sweep(&setup, wanted.every_bit)
+                        .map_err(|found| (Cause::Damage(found.case), found.broken))
+                },
                 |broken| (Cause::Damage(0), broken),
             )
             .map_err(|(cause, broken)| Box::new(Artifact { setup, cause, broken }))
         },
         |sum: &mut Tally, part| sum.join(&part),
     )?;
-    let Tally { damages, refused, on_read, as_tail, harmless } = ended.sum;
     let violations = u64::from(ended.failure.is_some());
+    let (tally, sum) = (ended.sum, ended.sum.sum());
+    rows(&tally, out)?;
     if !out.is_json() {
         out.line(format_args!(
-            "{damages} damaged files in {}: {refused} refused, {on_read} told on reading, {as_tail} \
-             dropped as a tail, {harmless} without effect, {}",
-            super::power::plural_of(cycles, "history", "histories"),
+            "{} damaged files in {}: {} refused, {} told on reading, {} dropped as a tail, {} \
+             without effect, {}",
+            sum.damages,
+            power::plural_of(cycles, "history", "histories"),
+            sum.refused,
+            sum.on_read,
+            sum.as_tail,
+            sum.harmless,
             plural(violations, "violation"),
         ))?;
     }
     out.summary(
-        Object::summary()
-            .number("seed", wanted.seed)
-            .number("cycles", cycles)
-            .number("damages", damages)
-            .number("refused", refused)
-            .number("on_read", on_read)
-            .number("as_tail", as_tail)
-            .number("harmless", harmless)
+        answers(Object::summary().number("seed", campaign.seed).number("cycles", cycles), &sum)
             .number("violations", violations),
     )?;
-    artifacts::conclude(&wanted.artifacts, ended.failure.map(|(_, found)| *found), out)
+    if ended.is_complete && cycles >= MANY {
+        let promised = |(file, harm, answers): (&str, &str, &Answers)| {
+            if (file, harm) == ("log", "older") { answers.must_refuse } else { 0 }
+        };
+        power::not_vacuous(
+            out,
+            &[
+                ("refusal", sum.refused),
+                ("error on reading", sum.on_read),
+                ("dropped tail", sum.as_tail),
+                ("older log that is promised more", tally.rows().map(promised).sum()),
+            ],
+        )?;
+    }
+    artifacts::conclude(&campaign.artifacts, ended.failure.map(|(_, found)| *found), out)
+}
+
+/// What came of each kind of damage to each kind of file.
+fn rows(tally: &Tally, out: &mut Out) -> Outcome<()> {
+    let mut table = Table::new(&[
+        "file",
+        "damage",
+        "times",
+        "must refuse",
+        "refused",
+        "on reading",
+        "as tail",
+        "harmless",
+        "earlier",
+    ]);
+    for (file, harm, found) in tally.rows() {
+        if out.is_json() {
+            let object = Object::new("damage").text("file", file).text("damage", harm);
+            out.object(&answers(object, found))?;
+            continue;
+        }
+        let counts = [
+            found.damages,
+            found.must_refuse,
+            found.refused,
+            found.on_read,
+            found.as_tail,
+            found.harmless,
+            found.earlier,
+        ];
+        let names = [file, harm].map(str::to_owned).into_iter();
+        table.row(names.chain(counts.map(|count| count.to_string())));
+    }
+    if out.is_json() { Ok(()) } else { out.table(&table) }
+}
+
+fn answers(object: Object, found: &Answers) -> Object {
+    object
+        .number("damages", found.damages)
+        .number("must_refuse", found.must_refuse)
+        .number("refused", found.refused)
+        .number("on_read", found.on_read)
+        .number("as_tail", found.as_tail)
+        .number("harmless", found.harmless)
+        .number("earlier", found.earlier)
 }
 
 /// Lets crowds write.

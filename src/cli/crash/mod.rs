@@ -16,7 +16,7 @@ use super::args::{self, Common};
 use super::dump;
 
 pub use artifacts::{ArtifactArgs, ListArgs};
-pub use damage::CrowdArgs;
+pub use damage::{CrowdArgs, DamageArgs};
 pub use mutants::MutantsArgs;
 pub use power::{CampaignArgs, PowerArgs};
 pub use run::{KillArgs, Profile, RunArgs, WorkerArgs};
@@ -47,6 +47,7 @@ Examples:
 const DAMAGE: &str = "\
 Examples:
   beach-crash damage
+  beach-crash damage --every-bit --seed 7
   beach-crash damage --cycles 1000 --seed 7 --json";
 
 const CROWD: &str = "\
@@ -109,7 +110,7 @@ pub enum CrashVerb {
     Variants(CampaignArgs),
     /// Flip, overwrite, cut, exchange and take away the files of small stores; exit 7 if it passes
     #[command(before_help = DAMAGE)]
-    Damage(CampaignArgs),
+    Damage(DamageArgs),
     /// Let many threads write to a disk that is slow and fails; exit 7 if a promise breaks
     #[command(before_help = CROWD)]
     Crowd(CrowdArgs),

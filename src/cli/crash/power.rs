@@ -187,10 +187,10 @@ pub(super) fn power(wanted: &PowerArgs, out: &mut Out) -> Outcome {
 }
 
 /// So many histories must have met everything that a campaign is about.
-const MANY: u64 = 100;
+pub(super) const MANY: u64 = 100;
 
 /// A campaign that did not meet what it is about proves nothing, and says so.
-fn not_vacuous(out: &mut Out, met: &[(&str, u64)]) -> Outcome<()> {
+pub(super) fn not_vacuous(out: &mut Out, met: &[(&str, u64)]) -> Outcome<()> {
     let missing: Vec<&str> =
         met.iter().filter(|(_, count)| *count == 0).map(|(name, _)| *name).collect();
     if missing.is_empty() {
