@@ -31,6 +31,7 @@ fn the_campaigns_end_well_and_count() {
         (&["faults", "--cycles", "1"], "crash-faults", "runs", 300),
         (&["variants", "--cycles", "2"], "crash-variants", "answers", 300),
         (&["damage", "--cycles", "3"], "crash-damage", "refused", 800),
+        (&["damage", "--cycles", "1", "--every-bit"], "crash-damage", "refused", 20_000),
     ] {
         let words = [words, &["--json"]].concat();
         let (code, out, err) = ran(home.path(), &words);

@@ -8,7 +8,7 @@ use super::artifacts;
 use super::parallel::{self, Ended};
 use super::run::Profile;
 use crate::cli::dump::plural;
-use crate::cli::output::Object;
+use crate::cli::output::{Object, Table};
 use crate::cli::progress::{Progress, Unit};
 use crate::cli::signals::Orderly;
 use crate::cli::{Failure, Out, Outcome};
@@ -200,6 +200,10 @@ pub(super) fn not_vacuous(out: &mut Out, met: &[(&str, u64)]) -> Outcome<()> {
     Err(Failure::Vacuous(format!("the campaign met no {}", missing.join(", no "))))
 }
 
+/// What was seen at each of [`faults::PLACES`].
+#[derive(Clone, Copy, Default)]
+struct Places([Tally; faults::PLACES.len()]);
+
 /// Fails every call of many histories.
 pub(super) fn faults(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
     let cycles = wanted.cycles.unwrap_or(match wanted.profile {
@@ -215,18 +219,18 @@ pub(super) fn faults(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
         cycles * places,
         |number| {
             let setup = Setup::seeded(wanted.seed + number / places);
-            let place = faults::PLACES[(number % places) as usize];
-            let mut all = Tally::default();
+            let place = (number % places) as usize;
+            let mut all = Places::default();
             for way in faults::WAYS {
                 let swept = parallel::guarded(
                     || {
-                        faults::sweep(&setup, place, way)
+                        faults::sweep(&setup, faults::PLACES[place], way)
                             .map_err(|found| (Some(found.fault.clone()), found.broken))
                     },
                     |broken| (None, broken),
                 );
                 match swept {
-                    Ok(tally) => all.join(&tally),
+                    Ok(tally) => all.0[place].join(&tally),
                     Err((fault, broken)) => {
                         let cause = fault.map_or(Cause::Power(Vec::new()), Cause::Fault);
                         return Err(Box::new(Artifact { setup, cause, broken }));
@@ -235,11 +239,16 @@ pub(super) fn faults(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
             }
             Ok(all)
         },
-        |sum: &mut Tally, part| sum.join(&part),
+        |sum: &mut Places, part| {
+            sum.0.iter_mut().zip(&part.0).for_each(|(sum, part)| sum.join(part))
+        },
     )?;
-    let Tally { runs, injected, told, unknown, poisoned, silent } = ended.sum;
+    let mut sum = Tally::default();
+    ended.sum.0.iter().for_each(|tally| sum.join(tally));
     let violations = u64::from(ended.failure.is_some());
+    fault_rows(&ended.sum, out)?;
     if !out.is_json() {
+        let Tally { runs, injected, told, unknown, poisoned, silent } = sum;
         out.line(format_args!(
             "{runs} runs with {injected} failed calls in {}: {told} errors told, {poisoned} handles \
              poisoned, {unknown} batches of unknown outcome, {silent} runs without a word, {}",
@@ -247,19 +256,49 @@ pub(super) fn faults(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
             plural(violations, "violation"),
         ))?;
     }
-    out.summary(
-        Object::summary()
-            .number("seed", wanted.seed)
-            .number("cycles", cycles)
-            .number("runs", runs)
-            .number("injected", injected)
-            .number("told", told)
-            .number("poisoned", poisoned)
-            .number("unknown", unknown)
-            .number("silent", silent)
-            .number("violations", violations),
-    )?;
+    let summary = Object::summary().number("seed", wanted.seed).number("cycles", cycles);
+    out.summary(tallied(summary, &sum).number("violations", violations))?;
+    if ended.is_complete && cycles >= MANY {
+        let called = ended.sum.0.iter().filter(|tally| tally.runs == 0).count() == 0;
+        not_vacuous(
+            out,
+            &[
+                ("error", sum.told),
+                ("poisoned handle", sum.poisoned),
+                ("batch of unknown outcome", sum.unknown),
+                ("call of some kind", called.into()),
+            ],
+        )?;
+    }
     artifacts::conclude(&wanted.artifacts, ended.failure.map(|(_, found)| *found), out)
+}
+
+/// What came of the faults at each place.
+fn fault_rows(places: &Places, out: &mut Out) -> Outcome<()> {
+    let mut table =
+        Table::new(&["call", "path", "runs", "failed", "told", "poisoned", "unknown", "silent"]);
+    for ((op, path), tally) in faults::PLACES.iter().zip(&places.0) {
+        let op = format!("{op:?}").to_lowercase();
+        if out.is_json() {
+            out.object(&tallied(Object::new("place").text("op", &op).text("path", path), tally))?;
+            continue;
+        }
+        let Tally { runs, injected, told, unknown, poisoned, silent } = *tally;
+        let counts = [runs, injected, told, poisoned, unknown, silent];
+        let names = [op, (*path).to_owned()].into_iter();
+        table.row(names.chain(counts.map(|count| count.to_string())));
+    }
+    if out.is_json() { Ok(()) } else { out.table(&table) }
+}
+
+fn tallied(object: Object, tally: &Tally) -> Object {
+    object
+        .number("runs", tally.runs)
+        .number("injected", tally.injected)
+        .number("told", tally.told)
+        .number("poisoned", tally.poisoned)
+        .number("unknown", tally.unknown)
+        .number("silent", tally.silent)
 }
 
 /// Plays histories under many options.

@@ -31,6 +31,16 @@ pub enum Profile {
     Full,
 }
 
+impl Profile {
+    /// Processes that are killed.
+    fn kills(self) -> u64 {
+        match self {
+            Profile::Ci => 100,
+            Profile::Full => 2000,
+        }
+    }
+}
+
 /// `run`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct RunArgs {
@@ -48,7 +58,8 @@ pub struct KillArgs {
     /// A directory for the test: absent, empty, or left by another one
     #[arg(long)]
     pub dir: PathBuf,
-    /// How many kills [default: as the profile says, or no limit with --duration]
+    /// How many workers, most of which are killed [default: enough for the kills of the profile, or no
+    /// limit with --duration]
     #[arg(long, value_name = "N")]
     pub cycles: Option<u64>,
     /// What the workload follows from [default: random]
@@ -99,7 +110,9 @@ pub(super) fn bank(wanted: &KillArgs, out: &mut Out) -> Outcome {
 fn kill_and_verify(wanted: &KillArgs, kind: Kind, failpoints: bool, out: &mut Out) -> Outcome {
     let runtime = ThreadRuntime::default();
     let seed = wanted.seed.unwrap_or_else(|| runtime.random_u64() >> 16);
-    let by_profile = if wanted.profile == Profile::Full { 2000 } else { 100 };
+    let kills = wanted.profile.kills();
+    // One in fourteen or so comes to its end before it is killed.
+    let by_profile = kills + kills / 8;
     let cycles = wanted.cycles.or(wanted.duration.is_none().then_some(by_profile));
     let config = Config {
         dir: wanted.dir.clone(),
@@ -139,7 +152,12 @@ fn kill_and_verify(wanted: &KillArgs, kind: Kind, failpoints: bool, out: &mut Ou
         out.object(&object.bytes("artifact", artifact.as_os_str().as_encoded_bytes()))?;
     }
     let missing = match (&violation, wanted.profile) {
-        (None, Profile::Full) => missing(&report, kind, failpoints),
+        (None, Profile::Full) => {
+            let mut missing = missing(&report, kind, failpoints);
+            let is_short = cycles >= Some(by_profile) && report.kills < kills;
+            missing.extend(is_short.then(|| format!("{kills} kills")));
+            missing
+        }
         _ => Vec::new(),
     };
     print_report(out, seed, &report, violation.is_some(), &missing)?;
