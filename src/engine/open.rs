@@ -419,6 +419,8 @@ impl Core {
             }
             let previous = Arc::clone(&self.superversion.load().version);
             let version = Arc::new(Version::from_state(&image.state, &previous, &self.tables)?);
+            // A checkpoint of this handle makes files beside those.
+            self.files.raise_next(image.next_number());
             let (memtable, upto) = (image.memtable, Some(image.last_seqno));
             *self.lifetime.lock() = image.state.counters;
             self.replace_view(|_| SuperVersion { memtable, immutables: Vec::new(), version, upto });
