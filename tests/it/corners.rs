@@ -26,6 +26,9 @@ use beachdb::{Db, Durability, Error, Options, Result, WriteBatch};
 use crate::history::{DIR, content_of, tiny};
 use hook::HookVfs;
 
+/// How long to wait for a thread before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 fn put(db: &Db, key: &str, size: usize, durability: Durability) -> Result<SeqNo> {
     let mut batch = WriteBatch::new();
     batch.put(key, vec![b'v'; size]);
@@ -175,29 +178,31 @@ fn a_worker_that_panicked_hangs_nobody() {
         std::mem::forget(db);
     });
     assert!(worked.is_ok());
-    match receive.recv_timeout(Duration::from_secs(5)) {
+    match receive.recv_timeout(PATIENCE) {
         Ok(failed) => assert!(failed.is_some()),
         Err(_) => panic!("writers hang"),
     }
 }
 
-/// The first write to the log waits until four other writers had time to line up, the second, which
-/// is for all four, panics, which only a bug of ours can make it do. The leader's thread gets its
-/// panic, its followers and everybody later an error, nobody waits for ever, and what was written
-/// before the panic is read now and after a reopening.
+/// The first write to the log waits until four other writers had time to line up; the second, which
+/// is for all four, waits until one more has lined up behind it and panics, which only a bug of ours can
+/// make it do. The leader's thread gets its panic, its followers and the one behind them an error, nobody
+/// waits for ever, and what was written before the panic is read now and after a reopening. The one
+/// behind is what shows that the lead was given on.
 #[allow(clippy::disallowed_methods)] // A test waits, and looks at its own process.
 #[test]
 fn a_commit_that_panicked_hangs_nobody() {
     let sim = SimVfs::new();
+    let (reach, reached) = mpsc::channel::<()>();
     let (release, released) = mpsc::channel::<()>();
-    let (released, writes) = (Mutex::new(released), AtomicU64::new(0));
+    let (gate, writes) = (Mutex::new((reach, released)), AtomicU64::new(0));
     let vfs = HookVfs::new(sim.clone(), move |what, path, size| {
         // Smaller ones are the header and the marks of creating the store.
         if what == "write" && path.to_string_lossy().ends_with(".wal") && size > 900 {
-            match writes.fetch_add(1, Ordering::SeqCst) {
-                0 => released.lock().recv().expect("the test goes on"),
-                _ => panic!("on purpose"),
-            }
+            let gate = gate.lock();
+            gate.0.send(()).expect("the test waits");
+            gate.1.recv().expect("the test goes on");
+            assert!(writes.fetch_add(1, Ordering::SeqCst) == 0, "on purpose");
         }
         Ok(())
     });
@@ -210,13 +215,23 @@ fn a_commit_that_panicked_hangs_nobody() {
         let spawned =
             thread::Builder::new().spawn(move || send.send(std::panic::catch_unwind(work)));
         assert!(spawned.is_ok());
-        thread::sleep(Duration::from_millis(20));
     };
-    let _ = ["first", "a", "b", "c", "d"].map(start);
-    release.send(()).expect("the first write waits");
+    let arrived = || assert!(reached.recv_timeout(PATIENCE).is_ok(), "no write came");
+    let go_on = || {
+        // Time for those who were started to line up behind the write.
+        thread::sleep(Duration::from_millis(100));
+        release.send(()).expect("a write waits");
+    };
+    start("first");
+    arrived();
+    let _ = ["a", "b", "c", "d"].map(start);
+    go_on();
+    arrived();
+    start("late");
+    go_on();
     let (mut done, mut failed, mut panicked) = (Vec::new(), 0, 0);
-    for _ in 0..5 {
-        match receive.recv_timeout(Duration::from_secs(5)) {
+    for _ in 0..6 {
+        match receive.recv_timeout(PATIENCE) {
             Ok(Ok(Ok(name))) => done.push(name),
             Ok(Ok(Err(error))) => {
                 assert!(matches!(error, Error::Poisoned(_)), "{error}");
@@ -226,7 +241,7 @@ fn a_commit_that_panicked_hangs_nobody() {
             Err(_) => panic!("writers hang"),
         }
     }
-    assert_eq!((done, failed, panicked), (vec!["first"], 3, 1));
+    assert_eq!((done, failed, panicked), (vec!["first"], 4, 1));
     assert!(is_poisoned(&db));
     assert_eq!(keys_of(&db), ["first"]);
     drop(db);
