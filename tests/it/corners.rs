@@ -21,7 +21,7 @@ use beachdb::types::{FileNumber, SeqNo};
 use beachdb::vfs::fault::{Fault, FaultError, FaultVfs, OpKind, Times};
 use beachdb::vfs::sim::{CrashPlan, DataPlan, DirPlan, SimVfs};
 use beachdb::vfs::{Access, Vfs};
-use beachdb::{Db, Durability, Error, Options, Result, WriteBatch};
+use beachdb::{Db, Durability, Error, Event, Listener, Options, Result, WriteBatch};
 
 use crate::history::{DIR, content_of, tiny};
 use hook::HookVfs;
@@ -170,6 +170,38 @@ fn a_worker_that_panicked_hangs_nobody() {
         Ok(())
     });
     let db = Options::new().memtable_size(1000).vfs(Arc::new(vfs)).open(DIR).expect("a store");
+    let (send, receive) = mpsc::channel();
+    let worked = thread::Builder::new().spawn(move || {
+        let failed =
+            (0..50).find_map(|n| put(&db, &format!("k{n}"), 100, Durability::Buffered).err());
+        let _ = send.send(failed);
+        std::mem::forget(db);
+    });
+    assert!(worked.is_ok());
+    match receive.recv_timeout(PATIENCE) {
+        Ok(failed) => assert!(failed.is_some()),
+        Err(_) => panic!("writers hang"),
+    }
+}
+
+/// Panics when it is told that a job failed.
+#[derive(Debug)]
+struct Outraged;
+
+impl Listener for Outraged {
+    fn event(&self, event: &Event) {
+        assert!(!matches!(event, Event::JobFailed { .. }), "on purpose");
+    }
+}
+
+/// A flush fails, and the listener that is told of it panics, which is a bug of the program and ends the
+/// worker. Writers get an error, rather than waiting for a worker that is gone.
+#[test]
+fn a_listener_that_panicked_hangs_nobody() {
+    let vfs = FaultVfs::over_sim(SimVfs::new());
+    vfs.add(always(OpKind::Create, ".sst", FaultError::Eio));
+    let options = Options::new().memtable_size(1000).vfs(Arc::new(vfs)).listener(Arc::new(Outraged));
+    let db = options.open(DIR).expect("a store");
     let (send, receive) = mpsc::channel();
     let worked = thread::Builder::new().spawn(move || {
         let failed =
