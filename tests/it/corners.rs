@@ -21,7 +21,7 @@ use beachdb::types::{FileNumber, SeqNo};
 use beachdb::vfs::fault::{Fault, FaultError, FaultVfs, OpKind, Times};
 use beachdb::vfs::sim::{CrashPlan, DataPlan, DirPlan, SimVfs};
 use beachdb::vfs::{Access, Vfs};
-use beachdb::{Db, Durability, Error, Event, Listener, Options, Result, WriteBatch};
+use beachdb::{Db, Durability, Error, Event, Listener, Options, Result, Strategy, WriteBatch};
 
 use crate::history::{DIR, content_of, tiny};
 use hook::HookVfs;
@@ -213,6 +213,26 @@ fn a_listener_that_panicked_hangs_nobody() {
     match receive.recv_timeout(PATIENCE) {
         Ok(failed) => assert!(failed.is_some()),
         Err(_) => panic!("writers hang"),
+    }
+}
+
+/// A memtable without a limit, and tables without one: nothing is flushed but by hand, and no sum over
+/// the limits overflows.
+#[test]
+fn a_store_without_limits_flushes_and_compacts() {
+    let (sim, runtime) = (SimVfs::new(), InlineRuntime::new(1));
+    for strategy in [Strategy::Hybrid, Strategy::Leveled, Strategy::SizeTiered] {
+        let options = tiny(sim.clone(), &runtime).strategy(strategy);
+        let db = options.memtable_size(u64::MAX).table_size(u64::MAX).open(DIR).expect("a store");
+        for n in 0..6 {
+            put(&db, &format!("key{n}"), 3000, Durability::Buffered).expect("put");
+            put(&db, "key", 10, Durability::Buffered).expect("put");
+            db.flush().expect("flush");
+            runtime.run_until_idle();
+        }
+        db.wait_for_compactions().expect("the tree in shape");
+        db.compact::<&[u8], _>(..).expect("one run");
+        assert_eq!(content_of(&db).len(), 7);
     }
 }
 
