@@ -96,8 +96,7 @@ impl Compactions {
     }
 
     pub(in crate::engine) fn is_settled(&self) -> bool {
-        let state = self.state.lock();
-        state.settled || state.stopped
+        self.state.lock().settled
     }
 
     /// What the running job covers.
