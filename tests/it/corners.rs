@@ -200,7 +200,8 @@ impl Listener for Outraged {
 fn a_listener_that_panicked_hangs_nobody() {
     let vfs = FaultVfs::over_sim(SimVfs::new());
     vfs.add(always(OpKind::Create, ".sst", FaultError::Eio));
-    let options = Options::new().memtable_size(1000).vfs(Arc::new(vfs)).listener(Arc::new(Outraged));
+    let options =
+        Options::new().memtable_size(1000).vfs(Arc::new(vfs)).listener(Arc::new(Outraged));
     let db = options.open(DIR).expect("a store");
     let (send, receive) = mpsc::channel();
     let worked = thread::Builder::new().spawn(move || {
