@@ -68,6 +68,11 @@ impl Files {
         FileNumber(self.next.fetch_add(1, Ordering::Relaxed))
     }
 
+    /// Lets the numbers go on from here at least: for a reader that has seen more files.
+    pub(super) fn raise_next(&self, next: FileNumber) {
+        self.next.fetch_max(next.0, Ordering::Relaxed);
+    }
+
     /// The number the next file will get.
     pub(super) fn next_number(&self) -> FileNumber {
         FileNumber(self.next.load(Ordering::Relaxed))

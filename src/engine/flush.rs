@@ -40,15 +40,15 @@ impl Core {
         let Some(oldest) = next.cloned() else { return Step::Idle };
         drop(view);
         let alarm = Alarm(self, side);
-        let flushed = self.flush_one(side, &oldest);
-        std::mem::forget(alarm);
-        match flushed {
+        let step = match self.flush_one(side, &oldest) {
             Ok(()) => Step::Worked,
             Err(failure) => {
                 self.background_failed(side, failure);
                 Step::Idle
             }
-        }
+        };
+        std::mem::forget(alarm);
+        step
     }
 
     pub(super) fn background_failed(&self, side: &WriteSide, failure: Failure) {

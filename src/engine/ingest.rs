@@ -13,7 +13,8 @@
 //!   nothing is written any more.
 //! - Order, each step durable before the next: the tables, the directory, the edit; then the new view,
 //!   and last the sequence number becomes visible. The view has a memtable of its own, so that a
-//!   reader who holds the one before never sees a later write without the ingest.
+//!   reader who holds the one before never sees a later write without the ingest. No compaction begins in
+//!   between.
 //! - Writers wait for the flush of what came in since the last one and for the edit, not for tables.
 
 mod builder;
@@ -234,11 +235,9 @@ impl<'a> IngestWriter<'a> {
     fn install(mut self, writing: &mut Writing) -> Result<SeqNo> {
         let (core, side) = (self.core, self.side);
         let (tables, bytes) = (self.made.len() as u64, self.made.iter().map(|it| it.size).sum());
+        // A mark follows, and it must not fail for want of room when the edit is durable.
+        side.refused_or_poisoned(writing.wal.reserve(0, &side.manifest))?;
         side.refused_or_poisoned(self.publish(writing))?;
-        failpoint("ingest_after_publish");
-        writing.last_seqno = self.seqno;
-        core.visible.store(self.seqno.0, Ordering::Release);
-        failpoint("ingest_after_visible");
         let us = core.files.runtime.monotonic_us().saturating_sub(self.started_us);
         core.tell(&Event::Ingested { job: self.job, tables, bytes, seqno: self.seqno, us });
         side.compactions.unsettle();
@@ -253,7 +252,8 @@ impl<'a> IngestWriter<'a> {
         let (core, side) = (self.core, self.side);
         let mut manifest = side.manifest.lock();
         manifest.mend()?;
-        // Until the view is published the next job would be picked without the tables.
+        // Until the view is published the next job would be picked without the tables. And until the number
+        // is visible a job that merges them would drop what is still to be read.
         let _held = side.compactions.hold();
         let edit = self.edit(&manifest);
         if let Err(failure) = manifest.append(edit) {
@@ -273,6 +273,10 @@ impl<'a> IngestWriter<'a> {
             version: Arc::new(version),
             upto: None,
         });
+        failpoint("ingest_after_publish");
+        writing.last_seqno = self.seqno;
+        core.visible.store(self.seqno.0, Ordering::Release);
+        failpoint("ingest_after_visible");
         Ok(())
     }
 

@@ -419,6 +419,8 @@ impl Core {
             }
             let previous = Arc::clone(&self.superversion.load().version);
             let version = Arc::new(Version::from_state(&image.state, &previous, &self.tables)?);
+            // A checkpoint of this handle makes files beside those.
+            self.files.raise_next(image.next_number());
             let (memtable, upto) = (image.memtable, Some(image.last_seqno));
             *self.lifetime.lock() = image.state.counters;
             self.replace_view(|_| SuperVersion { memtable, immutables: Vec::new(), version, upto });
@@ -457,6 +459,17 @@ impl Core {
     }
 
     fn close_flushed(&self, side: &WriteSide) -> Result<()> {
+        let tidied = self.tidy(side);
+        failpoint("close_before_sync");
+        // The log is as good as before: what was only buffered is made durable whatever became of the rest.
+        self.sync()?;
+        failpoint("close_after_sync");
+        tidied?;
+        self.finish(side)
+    }
+
+    /// Flushes and merges what the next opening should not find undone.
+    fn tidy(&self, side: &WriteSide) -> Result<()> {
         if self.should_flush(side) {
             self.flush()?;
         }
@@ -465,10 +478,7 @@ impl Core {
         if self.counters.flushes.get() > 0 && self.counters.background_errors.get() == 0 {
             self.settle_small(side)?;
         }
-        failpoint("close_before_sync");
-        self.sync()?;
-        failpoint("close_after_sync");
-        self.finish(side)
+        Ok(())
     }
 
     /// Does what is due while it is little: a loop of short processes would otherwise leave tables and

@@ -163,7 +163,10 @@ impl State {
 /// Puts a table where its level's order wants it.
 fn insert_table(level: Level, tables: &mut Vec<TableMeta>, table: TableMeta) -> Result<(), String> {
     if level == Level(0) {
-        let index = tables.partition_point(|other| other.max_seqno > table.max_seqno);
+        // Tables of one ingest share a number. One that was merged with what is older holds versions that
+        // its siblings hide, so it comes behind them.
+        let age = |table: &TableMeta| (table.max_seqno, table.min_seqno);
+        let index = tables.partition_point(|other| age(other) > age(&table));
         tables.insert(index, table);
         return Ok(());
     }

@@ -316,6 +316,26 @@ fn a_reader_makes_a_checkpoint_of_its_moment() {
     assert_eq!(vfs.list(Path::new("/beach/third")).expect("names"), ["LOCK"]);
 }
 
+/// A reader moves on to what the writer made since: a table with the number that was the next one when
+/// the reader was opened, and a pair that is only in the log. Its checkpoint writes a table of its own for
+/// that pair, which needs a number that none of the others has.
+#[test]
+fn a_reader_that_moved_on_makes_a_checkpoint_with_numbers_of_its_own() {
+    let vfs = SimVfs::new();
+    let db = open(vfs.clone(), DIR).expect("a store");
+    let reader =
+        tiny(vfs.clone(), &InlineRuntime::new(3)).open_read_only(Path::new(DIR)).expect("a reader");
+    let mut writer = db.ingest_writer().expect("a writer");
+    writer.put("key", "in a table").expect("put");
+    writer.commit().expect("an ingest");
+    db.put("last", "in the log").expect("put");
+    reader.refresh().expect("moved on");
+    let made = reader.checkpoint(OUT).expect("a checkpoint");
+    assert_eq!(made.tables, 2);
+    let copy = open(vfs.clone(), OUT).expect("the checkpoint");
+    assert_eq!(content_of(&copy), content_of(&db));
+}
+
 /// Something is written while the checkpoint writes what was in memory: it is not in it, not even
 /// where only a later read would see it.
 #[test]

@@ -21,10 +21,13 @@ use beachdb::types::{FileNumber, SeqNo};
 use beachdb::vfs::fault::{Fault, FaultError, FaultVfs, OpKind, Times};
 use beachdb::vfs::sim::{CrashPlan, DataPlan, DirPlan, SimVfs};
 use beachdb::vfs::{Access, Vfs};
-use beachdb::{Db, Durability, Error, Options, Result, WriteBatch};
+use beachdb::{Db, Durability, Error, Event, Listener, Options, Result, Strategy, WriteBatch};
 
 use crate::history::{DIR, content_of, tiny};
 use hook::HookVfs;
+
+/// How long to wait for a thread before it counts as hanging.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn put(db: &Db, key: &str, size: usize, durability: Durability) -> Result<SeqNo> {
     let mut batch = WriteBatch::new();
@@ -175,29 +178,84 @@ fn a_worker_that_panicked_hangs_nobody() {
         std::mem::forget(db);
     });
     assert!(worked.is_ok());
-    match receive.recv_timeout(Duration::from_secs(5)) {
+    match receive.recv_timeout(PATIENCE) {
         Ok(failed) => assert!(failed.is_some()),
         Err(_) => panic!("writers hang"),
     }
 }
 
-/// The first write to the log waits until four other writers had time to line up, the second, which
-/// is for all four, panics, which only a bug of ours can make it do. The leader's thread gets its
-/// panic, its followers and everybody later an error, nobody waits for ever, and what was written
-/// before the panic is read now and after a reopening.
+/// Panics when it is told that a job failed.
+#[derive(Debug)]
+struct Outraged;
+
+impl Listener for Outraged {
+    fn event(&self, event: &Event) {
+        assert!(!matches!(event, Event::JobFailed { .. }), "on purpose");
+    }
+}
+
+/// A flush fails, and the listener that is told of it panics, which is a bug of the program and ends the
+/// worker. Writers get an error, rather than waiting for a worker that is gone.
+#[test]
+fn a_listener_that_panicked_hangs_nobody() {
+    let vfs = FaultVfs::over_sim(SimVfs::new());
+    vfs.add(always(OpKind::Create, ".sst", FaultError::Eio));
+    let options =
+        Options::new().memtable_size(1000).vfs(Arc::new(vfs)).listener(Arc::new(Outraged));
+    let db = options.open(DIR).expect("a store");
+    let (send, receive) = mpsc::channel();
+    let worked = thread::Builder::new().spawn(move || {
+        let failed =
+            (0..50).find_map(|n| put(&db, &format!("k{n}"), 100, Durability::Buffered).err());
+        let _ = send.send(failed);
+        std::mem::forget(db);
+    });
+    assert!(worked.is_ok());
+    match receive.recv_timeout(PATIENCE) {
+        Ok(failed) => assert!(failed.is_some()),
+        Err(_) => panic!("writers hang"),
+    }
+}
+
+/// A memtable without a limit, and tables without one: nothing is flushed but by hand, and no sum over
+/// the limits overflows.
+#[test]
+fn a_store_without_limits_flushes_and_compacts() {
+    let (sim, runtime) = (SimVfs::new(), InlineRuntime::new(1));
+    for strategy in [Strategy::Hybrid, Strategy::Leveled, Strategy::SizeTiered] {
+        let options = tiny(sim.clone(), &runtime).strategy(strategy);
+        let db = options.memtable_size(u64::MAX).table_size(u64::MAX).open(DIR).expect("a store");
+        for n in 0..6 {
+            put(&db, &format!("key{n}"), 3000, Durability::Buffered).expect("put");
+            put(&db, "key", 10, Durability::Buffered).expect("put");
+            db.flush().expect("flush");
+            runtime.run_until_idle();
+        }
+        db.wait_for_compactions().expect("the tree in shape");
+        db.compact::<&[u8], _>(..).expect("one run");
+        assert_eq!(content_of(&db).len(), 7);
+    }
+}
+
+/// The first write to the log waits until four other writers had time to line up; the second, which
+/// is for all four, waits until one more has lined up behind it and panics, which only a bug of ours can
+/// make it do. The leader's thread gets its panic, its followers and the one behind them an error, nobody
+/// waits for ever, and what was written before the panic is read now and after a reopening. The one
+/// behind is what shows that the lead was given on.
 #[allow(clippy::disallowed_methods)] // A test waits, and looks at its own process.
 #[test]
 fn a_commit_that_panicked_hangs_nobody() {
     let sim = SimVfs::new();
+    let (reach, reached) = mpsc::channel::<()>();
     let (release, released) = mpsc::channel::<()>();
-    let (released, writes) = (Mutex::new(released), AtomicU64::new(0));
+    let (gate, writes) = (Mutex::new((reach, released)), AtomicU64::new(0));
     let vfs = HookVfs::new(sim.clone(), move |what, path, size| {
         // Smaller ones are the header and the marks of creating the store.
         if what == "write" && path.to_string_lossy().ends_with(".wal") && size > 900 {
-            match writes.fetch_add(1, Ordering::SeqCst) {
-                0 => released.lock().recv().expect("the test goes on"),
-                _ => panic!("on purpose"),
-            }
+            let gate = gate.lock();
+            gate.0.send(()).expect("the test waits");
+            gate.1.recv().expect("the test goes on");
+            assert!(writes.fetch_add(1, Ordering::SeqCst) == 0, "on purpose");
         }
         Ok(())
     });
@@ -210,13 +268,23 @@ fn a_commit_that_panicked_hangs_nobody() {
         let spawned =
             thread::Builder::new().spawn(move || send.send(std::panic::catch_unwind(work)));
         assert!(spawned.is_ok());
-        thread::sleep(Duration::from_millis(20));
     };
-    let _ = ["first", "a", "b", "c", "d"].map(start);
-    release.send(()).expect("the first write waits");
+    let arrived = || assert!(reached.recv_timeout(PATIENCE).is_ok(), "no write came");
+    let go_on = || {
+        // Time for those who were started to line up behind the write.
+        thread::sleep(Duration::from_millis(100));
+        release.send(()).expect("a write waits");
+    };
+    start("first");
+    arrived();
+    let _ = ["a", "b", "c", "d"].map(start);
+    go_on();
+    arrived();
+    start("late");
+    go_on();
     let (mut done, mut failed, mut panicked) = (Vec::new(), 0, 0);
-    for _ in 0..5 {
-        match receive.recv_timeout(Duration::from_secs(5)) {
+    for _ in 0..6 {
+        match receive.recv_timeout(PATIENCE) {
             Ok(Ok(Ok(name))) => done.push(name),
             Ok(Ok(Err(error))) => {
                 assert!(matches!(error, Error::Poisoned(_)), "{error}");
@@ -226,7 +294,7 @@ fn a_commit_that_panicked_hangs_nobody() {
             Err(_) => panic!("writers hang"),
         }
     }
-    assert_eq!((done, failed, panicked), (vec!["first"], 3, 1));
+    assert_eq!((done, failed, panicked), (vec!["first"], 4, 1));
     assert!(is_poisoned(&db));
     assert_eq!(keys_of(&db), ["first"]);
     drop(db);

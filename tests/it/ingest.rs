@@ -1,5 +1,6 @@
 //! Ingest: ascending keys that become part of a store all at once, past its log.
 
+mod beside;
 mod crashes;
 mod foreign;
 

@@ -164,7 +164,7 @@ fn full(shape: &Shape<'_>, limits: &Limits) -> Option<Job> {
 
 /// Slots that the data needs: each about four times the one above it.
 fn slots_max(shape: &Shape<'_>, limits: &Limits) -> usize {
-    let one = (limits.memtable_size * RUNS as u64 / 2).max(1);
+    let one = (limits.memtable_size.saturating_mul(RUNS as u64) / 2).max(1);
     let slots = bytes_above(shape).1 / one;
     // Four to the power of n in a number: half its digits in base two.
     (2 + (slots.max(1).ilog2() / 2) as usize).clamp(SLOTS, BOTTOM - 2)

@@ -96,8 +96,7 @@ impl Compactions {
     }
 
     pub(in crate::engine) fn is_settled(&self) -> bool {
-        let state = self.state.lock();
-        state.settled || state.stopped
+        self.state.lock().settled
     }
 
     /// What the running job covers.
@@ -142,11 +141,12 @@ impl Core {
         let Some((job, version)) = self.next_job(side) else { return Step::Idle };
         let alarm = Alarm(self, side);
         let done = self.run_job(side, &job, &version);
-        std::mem::forget(alarm);
         // The last to name the inputs may be this.
         drop(version);
         self.tables.collect_garbage();
-        self.job_ended(side, done)
+        let step = self.job_ended(side, done);
+        std::mem::forget(alarm);
+        step
     }
 
     /// What to do next, and on which version. While it is being found out, nobody says that the

@@ -52,3 +52,30 @@ fn a_number_that_was_passed_is_followed_by_one_ahead() -> Result<()> {
     assert!(matches!(ahead(SeqNo(SeqNo::MAX.0 - 1), 1), Err(Error::InvalidArgument(_))));
     Ok(())
 }
+
+/// What an ingest adds becomes visible in two steps: the view, then the number. A job that begins between
+/// them would take whoever reads in between for one that sees the ingest, and drop the versions which that
+/// reader needs. Here the worker gets all the time it wants as soon as it may, and merges the ingest with
+/// what it hides: who then takes a snapshot finds the key.
+#[test]
+fn no_compaction_begins_between_the_view_of_an_ingest_and_its_number() -> Result<()> {
+    let runtime = InlineRuntime::new(1);
+    let options = Options::new().vfs(Arc::new(SimVfs::new())).runtime(Arc::new(runtime.clone()));
+    let db = options.open("/db").expect("a store");
+    let side = db.core.write_side()?;
+    for value in ["1", "2", "3"] {
+        db.put("k", value)?;
+        db.flush()?;
+    }
+    let mut writer = db.ingest_writer()?;
+    writer.put("k", "ingested")?;
+    writer.finish_table()?;
+    assert!(writer.publish(&mut side.writing.lock()).is_ok());
+    assert_eq!(db.tables().len(), 4);
+    side.wake_compactor();
+    runtime.run_until_idle();
+    assert_eq!((db.tables().len(), db.stats().dropped_shadowed), (1, 3));
+    let found = db.snapshot().get("k")?;
+    assert_eq!(found.as_deref(), Some(&b"ingested"[..]));
+    Ok(())
+}

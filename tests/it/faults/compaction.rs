@@ -278,3 +278,21 @@ fn a_failed_compaction_waits_before_it_is_tried_again() {
     assert!(db.stats().compactions > 0, "it was not tried again");
     assert_eq!(errors(), 1);
 }
+
+/// Closing merges what is due while it is little, and here that fails. It is told, and what was only
+/// buffered is synced all the same: power is lost behind the close, and it is there.
+#[test]
+fn a_close_that_cannot_compact_syncs_all_the_same() {
+    let Attempt { store, .. } = Attempt::new(&killed_store(), "a close".to_owned());
+    let mut batch = WriteBatch::new();
+    batch.put("buffered", "1");
+    store.db.write(batch, Durability::Buffered).expect("write");
+    store.vfs.add(fault(OpKind::Create, ".sst", Times::Always, FaultError::Eio));
+    let error = store.db.close().expect_err("it is told");
+    assert!(matches!(error, Error::Io { .. }), "{error}");
+    assert_eq!(store.vfs.injected(), 1);
+    let disk = store.sim.crash(&CrashPlan::LOSE_ALL);
+    let db = TREE.options(disk, &InlineRuntime::new(3)).open(DIR).expect("open");
+    assert!(!db.recovery().clean);
+    assert_eq!(db.get("buffered").expect("get").as_deref(), Some(&b"1"[..]));
+}
