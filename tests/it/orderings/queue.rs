@@ -18,7 +18,7 @@ use loom::thread;
 const WRITERS: u64 = 3;
 
 /// How often a running writer is interrupted at most. What is wrong below shows with one or two.
-const PREEMPTIONS_MAX: usize = 3;
+const PREEMPTIONS_MAX: usize = 4;
 
 /// The number of the batch, or nothing if it was not committed.
 type Outcome = Option<u64>;
