@@ -1,8 +1,11 @@
-//! The protocols by which readers do without locks, under every order that the memory model allows.
+//! The protocols by which readers do without locks, and writers share one, under every order that the
+//! memory model allows.
 //!
 //! These are models, not the engine's own code: an arena of raw memory cannot be run by `loom`. Each
 //! has the same atomics in the same order with the same orderings as the code it stands for, and is
 //! named after it; and each is run once more with one ordering too weak, where it must fail.
+
+mod queue;
 
 use loom::sync::atomic::{AtomicU64, Ordering};
 use loom::sync::{Arc, Mutex};
