@@ -180,7 +180,7 @@ RUNS = {
     "orderings": script("cargo test --test it orderings::", PASSED, ("tests", "failed")),
     "fuzz": {"command": "cargo +nightly fuzz run TARGET", "build": False, "run": fuzz},
     "asan": script(
-        "cargo +nightly test --target x86_64-unknown-linux-gnu --lib --no-default-features engine::memtable",
+        "cargo +nightly test --target x86_64-unknown-linux-gnu --lib --no-default-features -- engine::memtable vfs::os",
         PASSED,
         ("tests", "failed"),
         {"RUSTFLAGS": "-Zsanitizer=address"},
@@ -261,7 +261,7 @@ def sentence(name, found):
         "hostile": "{tests} tests, 20,000 mutations for each of the fuzz targets",
         "orderings": "{tests} models, in every order that the memory model allows",
         "fuzz": "{targets} targets, {runs} runs, {crashes} crashes",
-        "asan": "{tests} tests of the module with unsafe code",
+        "asan": "{tests} tests of the unsafe code",
         "coverage": "{covered} of {lines} lines of the engine",
     }
     kills = (
