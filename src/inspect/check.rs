@@ -27,6 +27,8 @@ use super::manifest::read_manifest;
 use super::view::View;
 use crate::error::{Error, Result};
 use crate::format::names::{self, FileName};
+use crate::format::state::State;
+use crate::types::FileNumber;
 use crate::vfs::{Access, Vfs};
 
 /// How to check.
@@ -153,14 +155,22 @@ impl<E: From<Error>> Check<'_, E> {
 
     /// Manifests that were succeeded: nothing opens a store with them, but they are its history.
     fn history(&mut self, vfs: &dyn Vfs, view: &View) -> Result<(), E> {
-        let current = view.manifest.as_ref().map(|manifest| manifest.number);
-        for name in &view.names {
-            let FileName::Manifest(number) = names::parse(name) else { continue };
+        let Some(current) = &view.manifest else { return Ok(()) };
+        let manifests = view.names.iter().filter_map(|name| match names::parse(name) {
             // A later one is not history: it is being made, or was not finished.
-            if current.is_none_or(|current| number >= current) {
+            FileName::Manifest(number) if number < current.number => Some(number),
+            _ => None,
+        });
+        let mut manifests: Vec<FileNumber> = manifests.collect();
+        manifests.sort_unstable();
+        // Nor is one that its follower does not name: it never was the current one.
+        let previous = |state: &State| state.lineage.map(|lineage| lineage.previous);
+        let mut expected = view.state.as_ref().and_then(previous);
+        for number in manifests.into_iter().rev() {
+            if expected.is_some_and(|expected| number > expected) {
                 continue;
             }
-            let file = match vfs.open(&view.dir.join(name), Access::Read) {
+            let file = match vfs.open(&view.dir.join(names::manifest(number)), Access::Read) {
                 Err(error) if error.is_not_found() => continue,
                 opened => opened?,
             };
@@ -171,6 +181,7 @@ impl<E: From<Error>> Check<'_, E> {
                 Ok::<(), Error>(())
             });
             found.into_iter().try_for_each(|finding| self.found(finding))?;
+            expected = read.as_ref().ok().and_then(|read| previous(&read.state));
             match read {
                 Ok(_) => {}
                 Err(Error::NotOurs { path, detail, .. }) => {

@@ -91,3 +91,40 @@ fn artifacts_are_listed_and_replayed() {
         assert!(err.contains("is no artifact"), "{err}");
     }
 }
+
+/// What the page of evidence shows is what the kept runs printed: each has its row, and ended well.
+#[test]
+fn the_page_of_evidence_shows_every_run() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let page = fs::read_to_string(docs.join("evidence.md")).expect("the page");
+    let runs = fs::read_to_string(docs.join("evidence.json")).expect("the runs");
+    let runs: Value = serde_json::from_str(&runs).expect("JSON");
+    let runs = runs.as_object().expect("runs by their names");
+    for campaign in ["power", "faults", "damage", "bits", "run", "failpoints", "mutants"] {
+        assert!(runs.contains_key(campaign), "{campaign} was not run");
+    }
+    for (name, run) in runs {
+        assert_eq!(run["status"], 0, "{name}");
+        let text = |field: &str| run[field].as_str().expect("text").to_owned();
+        let row = format!("| `{}` | {}, at {} |", text("command"), text("date"), text("commit"));
+        let row = page.lines().find(|line| line.starts_with(&row)).expect("a row of this run");
+        // The count that says how much was done stands in it.
+        for field in ["states", "runs", "damages", "answers", "kills", "mutants", "lines"] {
+            if let Some(count) = run["summary"][field].as_u64() {
+                assert!(row.contains(&separated(count)), "{name}: {field} is not {count} in {row}");
+            }
+        }
+    }
+}
+
+/// `1,234,567`.
+fn separated(count: u64) -> String {
+    let digits = count.to_string();
+    let groups: Vec<&str> = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| std::str::from_utf8(group).expect("digits"))
+        .collect();
+    groups.join(",")
+}

@@ -7,8 +7,8 @@ mod forged;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use beachdb::inspect::Finding;
 use beachdb::inspect::check::{CheckOptions, CheckReport, check};
+use beachdb::inspect::{Code, Finding};
 use beachdb::runtime::inline::InlineRuntime;
 use beachdb::vfs::sim::{CrashPlan, SimVfs};
 use beachdb::{Db, Durability, Error, Options, WriteBatch};
@@ -114,6 +114,34 @@ fn is_table(path: &Path) -> bool {
 
 fn is_manifest(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST"))
+}
+
+/// A process that dies while it begins a manifest leaves one that was never the current one, and a later
+/// manifest may get a higher number: such a file is no history, and no damage. The same content in the
+/// place of a manifest that was current is.
+#[test]
+fn a_manifest_that_never_was_current_is_no_damage() {
+    let vfs = SimVfs::new();
+    let db = options(&vfs, 7).0.manifest_size(500).open(DIR).expect("a store");
+    for round in 0..12 {
+        write_round(&db, 7, round);
+    }
+    db.close().expect("close");
+    let manifests: Vec<PathBuf> =
+        files(&vfs).into_keys().filter(|path| is_manifest(path)).collect();
+    let [.., previous, current] = manifests.as_slice() else { panic!("{manifests:?}") };
+    let mut header = vfs.read_file(current).expect("a manifest");
+    header.truncate(64);
+    let text = current.to_string_lossy();
+    let (name, number) = text.split_at(text.len() - 6);
+    let number = number.parse::<u64>().expect("a number") - 1;
+    let between = PathBuf::from(format!("{name}{number:06}"));
+    assert!(previous < &between, "{manifests:?}");
+    vfs.install(&between, &header).expect("installed");
+    assert_eq!(damage(&vfs), []);
+    vfs.install(previous, &header).expect("installed");
+    let codes: Vec<_> = damage(&vfs).iter().map(|found| found.code).collect();
+    assert_eq!(codes, [Code::ManifestEmpty]);
 }
 
 /// A healthy store has no finding, in text and in JSON, and the counts are of all its files.
