@@ -2,6 +2,7 @@
 
 mod crashes;
 mod foreign;
+mod waiting;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
