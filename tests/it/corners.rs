@@ -2,6 +2,7 @@
 //! full disks, readers and creators beside a writer, hostile and foreign files.
 
 pub(crate) mod hook;
+mod manifests;
 mod random;
 
 use std::path::{Path, PathBuf};
@@ -157,25 +158,6 @@ fn trying_again_on_a_full_disk_does_not_fill_it() {
         let files = [".sst", ".wal", "MANIFEST"].map(|part| count_files(&sim, part));
         assert!(files[0] <= 1 && files[1] <= 2 && files[2] <= 2, "{op:?} {files:?}");
     }
-}
-
-/// The same while a memtable waits to become a table: each try would write the table anew.
-#[test]
-fn trying_a_flush_again_leaves_no_tables_behind() {
-    let sim = SimVfs::new();
-    let (vfs, runtime) = (FaultVfs::over_sim(sim.clone()), InlineRuntime::new(1));
-    let db = tiny(vfs.clone(), &runtime).open(DIR).expect("a store");
-    while db.stats().immutable_memtables == 0 {
-        put(&db, "key", 300, Durability::Buffered).expect("put");
-    }
-    vfs.add(always(OpKind::Sync, "MANIFEST", FaultError::Enospc));
-    let mut told = 0;
-    for n in 0..60 {
-        runtime.run_until_idle();
-        told += u64::from(put(&db, &format!("key{n}"), 1, Durability::Buffered).is_err());
-    }
-    assert!(told > 20, "{told}");
-    assert!(count_files(&sim, ".sst") <= 1, "{} tables", count_files(&sim, ".sst"));
 }
 
 /// A background step panics, which only a bug of ours can make it do. Writers get an error.
