@@ -2,6 +2,7 @@
 //! full disks, readers and creators beside a writer, hostile and foreign files.
 
 pub(crate) mod hook;
+mod manifests;
 mod random;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,7 @@
 //! The inspecting tools beside a writer: no false alarm, and nothing is touched.
 
+mod between;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
