@@ -58,7 +58,8 @@ def campaign(*words):
         place = ["--dir", os.path.join(scratch, "store")] if words[0] in ("run", "bank") else []
         program = os.path.join(target_dir(), "release", "beach-crash")
         status, text = output_of([program, *words, *place, "--json", "-q"])
-        shutil.rmtree(scratch, ignore_errors=True)
+        if status == 0:
+            shutil.rmtree(scratch, ignore_errors=True)
         found = objects(text)
         kept = [row for row in found if row["t"] in ("damage", "place", "mutant")]
         for row in kept:

@@ -44,6 +44,11 @@ impl Progress {
         }
         self.bar.set_position(position);
     }
+
+    /// Says more about it, behind the count.
+    pub fn note(&mut self, text: impl Into<String>) {
+        self.bar.set_message(text.into());
+    }
 }
 
 impl Drop for Progress {
@@ -56,8 +61,8 @@ fn style(unit: Unit, has_total: bool) -> ProgressStyle {
     let template = match (unit, has_total) {
         (Unit::Bytes, true) => "{prefix} {wide_bar} {bytes}/{total_bytes} {eta}",
         (Unit::Bytes, false) => "{prefix} {bytes} {bytes_per_sec}",
-        (Unit::Things, true) => "{prefix} {wide_bar} {human_pos}/{human_len} {eta}",
-        (Unit::Things, false) => "{prefix} {human_pos} {per_sec}",
+        (Unit::Things, true) => "{prefix} {wide_bar} {human_pos}/{human_len} {eta} {msg}",
+        (Unit::Things, false) => "{prefix} {human_pos} {per_sec} {msg}",
     };
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -47,6 +47,8 @@ pub struct Config {
 pub struct Cycle {
     /// Its number, from 1.
     pub cycle: u64,
+    /// Whether its worker was killed, and did not come to its end.
+    pub killed: bool,
     /// Operations that were acknowledged in it.
     pub acknowledged: u64,
     /// Operations that were there without an acknowledgement.
@@ -210,14 +212,16 @@ impl Run<'_> {
             if plan.fresh {
                 self.count_edits()?;
                 self.site.wipe_all()?;
-                (self.config.remove_dir)(&self.site.store()).map_err(Stopped::Process)?;
+                self.site.remove_store(self.config.remove_dir)?.map_err(Stopped::Process)?;
                 self.books = self.books.next();
                 self.report.stores += 1;
             }
+            let kills = self.report.kills;
             let Some((heard, fired)) = self.kill_one(number, &plan, stopping)? else {
                 return Ok(());
             };
             let mut cycle = self.look(number, &heard)?;
+            cycle.killed = self.report.kills > kills;
             cycle.failpoint = fired;
             self.report.cycles = number;
             self.times.push(cycle.reopen_us);
@@ -399,8 +403,17 @@ impl Look<'_> {
             return Ok(Err(broken));
         }
         self.site.wipe_checkpoints()?;
-        let cycle = number;
-        Ok(Ok(Cycle { cycle, acknowledged, in_flight, replayed_bytes, reopen_us, failpoint: None }))
+        // Who killed it, and where, is not to be seen in what is left.
+        let (cycle, killed, failpoint) = (number, false, None);
+        Ok(Ok(Cycle {
+            cycle,
+            killed,
+            acknowledged,
+            in_flight,
+            replayed_bytes,
+            reopen_us,
+            failpoint,
+        }))
     }
 
     /// What was recovered is closed, or let go, and must be there when it is opened again; then it must

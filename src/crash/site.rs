@@ -6,6 +6,7 @@
 //! - A directory is used only if it is absent, empty, or was used by a crash test, and not if it holds
 //!   the artifact of a violation.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::inspect::check::{CheckOptions, check};
@@ -23,6 +24,9 @@ const SIGN: &str = "beach-crash";
 
 /// Checkpoints that a worker makes at most.
 pub(super) const SLOTS: u64 = 4;
+
+/// How an empty directory is removed: nothing else of the library does.
+pub(super) type RemoveDir = fn(&Path) -> io::Result<()>;
 
 /// The places within the directory.
 #[derive(Clone, Debug)]
@@ -89,6 +93,12 @@ impl Site {
         self.wipe(&self.store())?;
         self.wipe(&self.copy())?;
         self.wipe_checkpoints()
+    }
+
+    /// Removes the store's directory, which is empty; a worker killed early has not made it.
+    pub(super) fn remove_store(&self, remove_dir: RemoveDir) -> Result<io::Result<()>> {
+        let store = self.store();
+        Ok(if self.vfs.exists(&store)? { remove_dir(&store) } else { Ok(()) })
     }
 
     pub(super) fn wipe_checkpoints(&self) -> Result<()> {
@@ -206,6 +216,20 @@ mod tests {
         site.begin().unwrap();
         std::fs::write(site.artifact(), "{}").unwrap();
         assert!(matches!(site.begin(), Err(Error::InvalidArgument(_))));
+    }
+
+    /// Two stores may be begun one after the other without the first being made.
+    #[test]
+    fn a_store_is_removed_if_it_was_made() {
+        let home = tempfile::tempdir().unwrap();
+        let site = Site::new(home.path());
+        for made in [true, false] {
+            site.remove_store(|dir| std::fs::remove_dir(dir)).unwrap().unwrap();
+            if made {
+                std::fs::create_dir(site.store()).unwrap();
+            }
+        }
+        assert!(!site.store().exists());
     }
 
     /// The copy opens and holds what the store held, and changing it changes nothing of the store.

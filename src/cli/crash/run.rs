@@ -125,11 +125,18 @@ fn kill_and_verify(wanted: &KillArgs, kind: Kind, failpoints: bool, out: &mut Ou
         worker: worker_words(wanted, kind)?,
     };
     let orderly = Orderly::begin();
-    let mut progress = Progress::begin("kills", Unit::Things, cycles, out.is_quiet());
-    let mut printed = Ok(());
+    let mut progress = Progress::begin("cycles", Unit::Things, cycles, out.is_quiet());
+    let (mut printed, mut killed, mut slowest_us) = (Ok(()), 0, 0);
     let stopping = || orderly.check().is_err();
     let (report, ended) = crash::run(&config, &runtime, &stopping, &mut |cycle| {
+        killed += u64::from(cycle.killed);
+        slowest_us = cycle.reopen_us.max(slowest_us);
         progress.set(cycle.cycle);
+        progress.note(format!(
+            "{}, opened in {} us, {slowest_us} us at most",
+            plural(killed, "kill"),
+            cycle.reopen_us
+        ));
         if out.is_json() && printed.is_ok() {
             printed = out.object(&cycle_object(cycle)).and_then(|()| out.finish());
         }
@@ -220,6 +227,7 @@ fn never_fired(report: &Report) -> impl Iterator<Item = &'static str> {
 fn cycle_object(cycle: &Cycle) -> Object {
     let object = Object::new("cycle")
         .number("cycle", cycle.cycle)
+        .value("killed", cycle.killed)
         .number("acknowledged", cycle.acknowledged)
         .number("in_flight", cycle.in_flight)
         .number("replayed_bytes", cycle.replayed_bytes)
