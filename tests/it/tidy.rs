@@ -124,6 +124,11 @@ fn every_promise_has_its_row_and_every_row_its_tests() {
 }
 
 #[test]
+fn every_bug_on_the_page_of_evidence_has_its_test() {
+    assert_none(&papers::bugs_without_a_test(&Tree::repository()));
+}
+
+#[test]
 fn the_commands_checked_are_those_of_the_front_page() {
     assert_none(&papers::commands_missing_from_the_front_page(&Tree::repository()));
 }

@@ -13,6 +13,9 @@ const PRIVATE: &[&str] = &[
     concat!("far", "m-"),
 ];
 
+/// What was run, and what was found by it.
+const EVIDENCE: &str = "docs/evidence.md";
+
 /// Where a reader begins.
 const ENTRANCES: &[&str] = &["README.md", "docs/architecture.md"];
 
@@ -89,6 +92,25 @@ pub(super) fn unproven_promises(tree: &Tree) -> Vec<String> {
     let unproven = proofs.values().filter(|names| names.is_empty()).count();
     if unproven > UNPROVEN_MAX {
         found.push(format!("{PROOFS}: {unproven} rows without a test, limit is {UNPROVEN_MAX}"));
+    }
+    found
+}
+
+/// Bugs on the page of evidence whose test is not there.
+pub(super) fn bugs_without_a_test(tree: &Tree) -> Vec<String> {
+    let page = tree.files.get(EVIDENCE).map(String::as_str).unwrap_or_default();
+    let bugs = page.split("## Bugs that were found").nth(1).unwrap_or_default();
+    let bugs = bugs.split("\n## ").next().unwrap_or_default();
+    let tests = test_names(tree);
+    let mut found = Vec::new();
+    for row in bugs.lines().filter(|line| line.starts_with('|')).skip(2) {
+        let cell = row.trim_matches('|').rsplit('|').next().unwrap_or_default();
+        let mut named = cell.split('`').skip(1).step_by(2).peekable();
+        if named.peek().is_none() {
+            found.push(format!("{EVIDENCE}: a bug without a test: {row}"));
+        }
+        let lost = named.filter(|name| !tests.contains(name));
+        found.extend(lost.map(|name| format!("{EVIDENCE}: there is no test {name}")));
     }
     found
 }
@@ -253,6 +275,17 @@ fn test_names(tree: &Tree) -> BTreeSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A bug whose test has another name by now, and one that never had any.
+    #[test]
+    fn a_bug_without_its_test_is_found() {
+        let page = "## Bugs that were found\n\n| bug | by | test |\n|---|---|---|\n| a | b | `kept` |\n\
+                    | a | b | `gone`, `kept` |\n| a | b | c |\n\n## What\n| a | b | `other` |\n";
+        let tree = Tree::of(&[(EVIDENCE, page), ("src/lib.rs", "fn kept() {}")]);
+        let found = bugs_without_a_test(&tree);
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found[0].contains("gone") && found[1].contains("without a test"), "{found:?}");
+    }
 
     /// The word in a page, and in a program.
     #[test]
