@@ -3,6 +3,7 @@
 mod beside;
 mod crashes;
 mod foreign;
+mod random;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
