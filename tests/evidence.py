@@ -176,7 +176,7 @@ RUNS = {
         ("flips", "bytes", "files"),
     ),
     "hostile": script(
-        "cargo test --test it hostile::", PASSED, ("tests", "failed"), {"BEACH_HOSTILE_CASES": 20000}
+        "cargo test --test it hostile::", PASSED, ("tests", "failed"), {"BEACH_HOSTILE_CASES": "20000"}
     ),
     "orderings": script("cargo test --test it orderings::", PASSED, ("tests", "failed")),
     "fuzz": {"command": "cargo +nightly fuzz run TARGET", "build": False, "run": fuzz},

@@ -3,7 +3,11 @@
 mod beside;
 mod crashes;
 mod foreign;
+<<<<<<< HEAD
 mod waiting;
+=======
+mod random;
+>>>>>>> review
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
