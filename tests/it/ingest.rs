@@ -3,11 +3,8 @@
 mod beside;
 mod crashes;
 mod foreign;
-<<<<<<< HEAD
-mod waiting;
-=======
 mod random;
->>>>>>> review
+mod waiting;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
