@@ -53,14 +53,14 @@ pub const FAILPOINTS: &[&str] = &[
     "close_after_sync",
     "close_before_frames",
     "close_before_sync",
-    "commit_after_append",
     "commit_after_visible",
-    "commit_before_append",
     "commit_before_visible",
     "compaction_after_create",
     "compaction_after_install",
+    "compaction_after_manifest",
     "compaction_after_mark",
     "compaction_after_obsolete",
+    "compaction_after_publish",
     "compaction_after_table_sync",
     "compaction_before_dir_sync",
     "compaction_before_install",
@@ -79,7 +79,9 @@ pub const FAILPOINTS: &[&str] = &[
     "flush_after_dir_sync",
     "flush_after_install",
     "flush_after_log_removed",
+    "flush_after_manifest",
     "flush_after_mark",
+    "flush_after_publish",
     "flush_after_table_sync",
     "flush_before_install",
     "ingest_after_dir_sync",
@@ -91,8 +93,6 @@ pub const FAILPOINTS: &[&str] = &[
     "ingest_after_renumber",
     "ingest_after_tables",
     "ingest_after_visible",
-    "install_after_manifest",
-    "install_after_publish",
     "log_begin_after_allocate",
     "log_begin_after_create",
     "log_begin_after_dir_sync",
@@ -104,6 +104,9 @@ pub const FAILPOINTS: &[&str] = &[
     "manifest_begin_after_dir_sync",
     "manifest_begin_after_sync",
     "manifest_begin_after_write",
+    "manifest_rollover_after_begin",
+    "manifest_rollover_after_install",
+    "manifest_rollover_before_begin",
     "obsolete_after_remove",
     "obsolete_before_remove",
     "recovery_after_copy",
@@ -114,9 +117,6 @@ pub const FAILPOINTS: &[&str] = &[
     "recovery_after_log_edit",
     "recovery_after_mark",
     "recovery_before_end_edit",
-    "rollover_after_begin",
-    "rollover_after_install",
-    "rollover_before_begin",
     "rotate_after_create",
     "rotate_after_end",
     "rotate_after_manifest",
@@ -124,9 +124,11 @@ pub const FAILPOINTS: &[&str] = &[
     "rotate_after_publish",
     "table_before_last_write",
     "table_before_sync",
+    "wal_after_append",
     "wal_after_mark",
     "wal_after_sync",
     "wal_after_sync_of_older",
+    "wal_before_append",
     "wal_grow_after_allocate",
     "wal_grow_after_manifest",
     "wal_grow_after_sync",
@@ -137,12 +139,16 @@ mod failpoints {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
+    use super::FAILPOINTS;
+
     /// The armed one, and at how manieth visit it kills.
     fn armed() -> Option<&'static (String, u64)> {
         static ARMED: OnceLock<Option<(String, u64)>> = OnceLock::new();
         let read = || {
             let text = std::env::var("BEACH_FAILPOINT").ok()?;
             let (name, visit) = text.split_once(':').unwrap_or((&text, "1"));
+            // A name misspelt would be a failpoint that nothing reaches.
+            assert!(FAILPOINTS.contains(&name), "BEACH_FAILPOINT: there is no failpoint {name:?}");
             Some((name.to_owned(), visit.parse().unwrap_or(1)))
         };
         ARMED.get_or_init(read).as_ref()

@@ -231,8 +231,13 @@ impl Core {
         let mut manifest = side.manifest.lock();
         let mut counters = manifest.state().counters;
         count(&mut counters);
+        let is_flush = edit.reason == edit::Reason::Flush;
         manifest.append(Edit { counters: Some(counters), ..edit })?;
-        failpoint("install_after_manifest");
+        if is_flush {
+            failpoint("flush_after_manifest");
+        } else {
+            failpoint("compaction_after_manifest");
+        }
         let previous = Arc::clone(&self.superversion.load().version);
         let version = Version::from_state(manifest.state(), &previous, &self.tables);
         let version = version.map_err(Failure::Poison)?;
@@ -248,7 +253,11 @@ impl Core {
             upto: None,
         });
         drop(manifest);
-        failpoint("install_after_publish");
+        if is_flush {
+            failpoint("flush_after_publish");
+        } else {
+            failpoint("compaction_after_publish");
+        }
         side.compactions.unsettle();
         self.update_pressure();
         side.wake_compactor();

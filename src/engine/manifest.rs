@@ -149,9 +149,9 @@ impl Manifest {
             rollovers: self.state.lineage.map_or(0, |past| past.rollovers).saturating_add(1),
         });
         let first = stamped(&self.files, Edit { reason: Reason::Rollover, ..state.to_edit() });
-        failpoint("rollover_before_begin");
+        failpoint("manifest_rollover_before_begin");
         let mut next = begin(&self.files, &first, self.size_max).map_err(Failure::Refused)?;
-        failpoint("rollover_after_begin");
+        failpoint("manifest_rollover_after_begin");
         if let Err(failure) = next.install() {
             match &failure {
                 Failure::Refused(_) => remove_unnamed(&self.files, next.number),
@@ -159,7 +159,7 @@ impl Manifest {
             }
             return Err(failure);
         }
-        failpoint("rollover_after_install");
+        failpoint("manifest_rollover_after_install");
         *self = next;
         // History is a convenience: failing to trim it must not fail the edit.
         let _ = trim_history(&self.files, self.number);

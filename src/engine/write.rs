@@ -175,9 +175,9 @@ impl Core {
             ));
         }
         let first = writing.last_seqno.plus(1);
-        failpoint("commit_before_append");
+        failpoint("wal_before_append");
         side.refused_or_poisoned(append(side, &mut writing.wal, first, group))?;
-        failpoint("commit_after_append");
+        failpoint("wal_after_append");
         // Rule 11: nothing is visible before it is durable, if it is to be.
         if mutant("visible_number_runs_ahead") {
             self.visible.store(first.0 + count - 1, Ordering::Release);
