@@ -257,6 +257,8 @@ pub(super) fn faults(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
         ))?;
     }
     let summary = Object::summary().number("seed", wanted.seed).number("cycles", cycles);
+    // Behind each run, what a kill leaves and what a power loss leaves.
+    let summary = summary.number("states", 2 * sum.runs).number("kills", sum.runs);
     out.summary(tallied(summary, &sum).number("violations", violations))?;
     if ended.is_complete && cycles >= MANY {
         let called = ended.sum.0.iter().filter(|tally| tally.runs == 0).count() == 0;

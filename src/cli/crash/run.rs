@@ -255,6 +255,7 @@ fn print_report(
     let mut summary = Object::summary()
         .number("seed", seed)
         .number("cycles", report.cycles)
+        .number("states", report.cycles)
         .number("kills", report.kills)
         .number("kills_while_opening", report.kills_while_opening)
         .number("kills_while_closing", report.kills_while_closing)
