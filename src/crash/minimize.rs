@@ -1,4 +1,4 @@
-//! Makes a failure small: delta debugging over the steps, then over what is in them.
+//! Makes a failure small: delta debugging over the steps, then over what is in them, then over the crashes.
 //!
 //! Operations on the disk move when a step goes, so a smaller history is not crashed at the old
 //! place but searched for any violation of the same kind.
@@ -10,7 +10,9 @@ use super::damage;
 use super::faults;
 use super::history::{Setup, Shape, Step};
 use super::metamorphic;
-use super::power;
+use super::oracle::Broken;
+use super::power::{self, Crash};
+use crate::vfs::sim::{CrashPlan, DataPlan, DirPlan};
 
 /// The smallest failure found, and how many histories were tried.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,71 @@ pub type Fails<'f> = dyn FnMut(&Setup) -> Option<Artifact> + 'f;
 ///
 /// None if it does not fail at all (any more).
 pub fn minimize(artifact: &Artifact, told: &mut dyn FnMut(usize)) -> Option<Minimized> {
-    minimize_with(artifact, &mut |setup| fails(&artifact.cause, setup), told)
+    let mut small = minimize_with(artifact, &mut |setup| fails(&artifact.cause, setup), told)?;
+    if let Cause::Power(crashes) = &small.artifact.cause {
+        let mut tried = 0;
+        let again = |crashes: &[Crash]| {
+            tried += 1;
+            Some(power::crash_once(&small.artifact.setup, crashes).err()?.broken)
+        };
+        if let Some((crashes, broken)) = fewer_crashes(crashes, again) {
+            small.artifact = Artifact { cause: Cause::Power(crashes), broken, ..small.artifact };
+        }
+        small.tried += tried;
+    }
+    Some(small)
+}
+
+/// Losses of power that are easy to follow, the easiest first.
+const PLAIN: [CrashPlan; 4] = [
+    CrashPlan::LOSE_ALL,
+    CrashPlan::KEEP_ALL,
+    CrashPlan { data: DataPlan::LoseAll, dir: DirPlan::KeepAll, seed: 0 },
+    CrashPlan { data: DataPlan::KeepAll, dir: DirPlan::LoseAll, seed: 0 },
+];
+
+/// How much later in a history a single crash is looked for.
+const LATER: u64 = 64;
+
+/// Simpler crashes that break a promise too: a single plain one if there is one, else fewer of these, and
+/// plain ones in their place. None if these are as simple as it gets.
+fn fewer_crashes(
+    crashes: &[Crash],
+    mut fails: impl FnMut(&[Crash]) -> Option<Broken>,
+) -> Option<(Vec<Crash>, Broken)> {
+    let first = crashes.first()?;
+    for plan in PLAIN {
+        for op in 0..=first.op + LATER {
+            let single = vec![Crash { op, plan: Some(plan) }];
+            if let Some(broken) = fails(&single) {
+                return (single != crashes).then_some((single, broken));
+            }
+        }
+    }
+    let mut best = None;
+    let mut left = crashes.to_vec();
+    let shorter = (1..crashes.len()).map(|count| crashes[..count].to_vec());
+    if let Some((fewer, broken)) =
+        shorter.filter_map(|few| Some((few.clone(), fails(&few)?))).next()
+    {
+        best = Some(broken);
+        left = fewer;
+    }
+    for index in 0..left.len() {
+        for plan in PLAIN {
+            let mut plainer = left.clone();
+            plainer[index].plan = Some(plan);
+            if plainer == left {
+                break;
+            }
+            if let Some(broken) = fails(&plainer) {
+                best = Some(broken);
+                left = plainer;
+                break;
+            }
+        }
+    }
+    best.map(|broken| (left, broken))
 }
 
 /// The failure of this setup, if it has one of the same kind.
@@ -169,7 +235,6 @@ impl Shrinking<'_, '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::crash::oracle::Broken;
 
     fn artifact(setup: &Setup) -> Artifact {
         let broken = Broken::new("this", "that");
@@ -211,6 +276,28 @@ mod tests {
             assert_eq!(small.artifact.setup.shape, Shape::default());
         }
         assert!(seen > 3, "{seen} of the histories fail so");
+    }
+
+    /// Three crashes come down to the one that matters where that is enough, and else to fewer and plainer
+    /// ones: here the second may be any that loses the names, the third says nothing.
+    #[test]
+    fn crashes_become_few_and_plain() {
+        let odd = CrashPlan { data: DataPlan::ALL[5], dir: DirPlan::LoseAll, seed: 9 };
+        let crash = |op, plan| Crash { op, plan: Some(plan) };
+        let crashes = [crash(30, odd), crash(18, odd), crash(10, odd)];
+        let broken = || Some(Broken::new("this", "that"));
+        let one = fewer_crashes(&crashes, |tried| {
+            let enough = |crash: &Crash| crash.op >= 33 && crash.plan == Some(CrashPlan::KEEP_ALL);
+            tried.first().is_some_and(enough).then(broken)?
+        });
+        assert_eq!(one.map(|found| found.0), Some(vec![crash(33, CrashPlan::KEEP_ALL)]));
+        let two = fewer_crashes(&crashes, |tried| {
+            let loses = |crash: &Crash| crash.plan.is_some_and(|plan| plan.dir == DirPlan::LoseAll);
+            (tried.len() > 1 && tried[0] == crashes[0] && loses(&tried[1])).then(broken)?
+        });
+        let expected = vec![crash(30, odd), crash(18, CrashPlan::LOSE_ALL)];
+        assert_eq!(two.map(|found| found.0), Some(expected));
+        assert_eq!(fewer_crashes(&crashes, |tried| (*tried == crashes).then(broken)?), None);
     }
 
     /// What does not fail cannot shrink; nor does a sound engine fail.
