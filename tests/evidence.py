@@ -139,7 +139,7 @@ def coverage(_):
     for file in files:
         path = "/".join(file["path"]).replace("//", "/")
         path = os.path.relpath(path, ROOT).split("/")
-        if path[0] != "src" or len(path) < 3 or "tests" in path[-1]:
+        if path[0] != "src" or path[1] not in ENGINE or "tests" in path[-1]:
             continue
         covered, coverable = modules.get(path[1], (0, 0))
         modules[path[1]] = (covered + file["covered"], coverable + file["coverable"])
@@ -147,11 +147,7 @@ def coverage(_):
         {"module": name, "lines": coverable, "covered": covered}
         for name, (covered, coverable) in sorted(modules.items())
     ]
-    engine = [row for row in rows if row["module"] in ENGINE]
-    total = {
-        "lines": sum(row["lines"] for row in engine),
-        "covered": sum(row["covered"] for row in engine),
-    }
+    total = {name: sum(row[name] for row in rows) for name in ("lines", "covered")}
     return status, {"summary": total, "rows": rows}
 
 
@@ -355,7 +351,7 @@ def coverage_table(records):
     if not records.get("coverage", {}).get("rows"):
         return []
     lines = ["| module | lines | covered | |", "|---|---|---|---|"]
-    for row in records["coverage"]["rows"]:
+    for row in [*records["coverage"]["rows"], {"module": "all", **records["coverage"]["summary"]}]:
         share = 100 * row["covered"] / max(row["lines"], 1)
         lines.append(f"| `{row['module']}` | {count(row['lines'])} | {count(row['covered'])} | {share:.1f} % |")
     return lines
