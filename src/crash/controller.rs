@@ -144,7 +144,7 @@ pub fn run(
 ///
 /// # Errors
 /// The violation, if it is still there; what is wrong with the artifact.
-pub fn verify_kept(artifact: &Value, runtime: &dyn Runtime) -> Result<(), Stopped> {
+pub fn verify_kept(artifact: &Value, dir: &Path, runtime: &dyn Runtime) -> Result<(), Stopped> {
     let wrong = |what: &str| {
         let what = format!("not an artifact of beach-crash run or bank: {what}");
         Stopped::Engine(Error::InvalidArgument(what))
@@ -159,8 +159,7 @@ pub fn verify_kept(artifact: &Value, runtime: &dyn Runtime) -> Result<(), Stoppe
     let books = Books::as_of(kind.ok_or_else(|| wrong("kind"))?, at, &done, seqno);
     let acked = artifact["acknowledged"].as_array().ok_or_else(|| wrong("acknowledged"))?;
     let acked: Vec<Acked> = acked.iter().filter_map(acked_from_json).collect();
-    let dir = PathBuf::from(artifact["dir"].as_str().ok_or_else(|| wrong("dir"))?);
-    let mut look = Look { site: &Site::new(&dir), runtime, books, report: &mut Report::default() };
+    let mut look = Look { site: &Site::new(dir), runtime, books, report: &mut Report::default() };
     let cycle = number("cycle")?;
     look.all(cycle, &acked)?.map(drop).map_err(|broken| Stopped::Violation(cycle, broken))
 }

@@ -88,17 +88,28 @@ fn a_broken_promise_is_noticed_and_can_be_looked_at_again() {
     assert!(what.contains("9999 operations of writer 1 (acknowledged) / 0 of them"), "{what}");
     let runtime = ThreadRuntime::default();
     for _ in 0..2 {
-        match crash::verify_kept(&artifact, &runtime) {
+        match crash::verify_kept(&artifact, &dir, &runtime) {
             Err(Stopped::Violation(_, broken)) => assert_eq!(artifact["found"], broken.found),
             other => panic!("{other:?}"),
         }
     }
     let mut mended = artifact.clone();
     mended["acknowledged"] = Value::Array(Vec::new());
-    assert!(crash::verify_kept(&mended, &runtime).is_ok());
-    assert!(matches!(crash::verify_kept(&Value::Null, &runtime), Err(Stopped::Engine(_))));
+    assert!(crash::verify_kept(&mended, &dir, &runtime).is_ok());
+    assert!(matches!(crash::verify_kept(&Value::Null, &dir, &runtime), Err(Stopped::Engine(_))));
     // The evidence is not overwritten.
     assert!(matches!(cycles_with(&dir, "exit 1").1, Err(Stopped::Engine(_))));
+
+    // As a person looks at it, from elsewhere: listed, done again, and not to be shrunk.
+    let moved = home.path().join("moved");
+    fs::rename(&dir, &moved).expect("moved");
+    let (code, out, _) = ran(&moved, &["list", "--json"]);
+    assert_valid("crash-list", &out);
+    assert!(code == 0 && out.contains(r#""kind":"run""#) && out.contains("9999"), "{out}");
+    let (code, out, err) = ran(&moved, &["replay", "artifact.json"]);
+    assert!(code == 7 && out.contains("9999 operations of writer 1"), "{out}{err}");
+    let (code, _, err) = ran(&moved, &["minimize", "artifact.json"]);
+    assert!(code == 2 && err.contains("beach-crash replay"), "{err}");
 
     let late = r#"(sleep 0.4; echo '{"t":"ack","stream":4,"n":1,"seqno":0}') &"#;
     let silent = format!("{late} exec WORKER > /dev/null");

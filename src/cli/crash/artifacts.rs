@@ -18,6 +18,9 @@ use crate::runtime::threads::ThreadRuntime;
 /// How the names of artifacts begin.
 const PREFIX: &str = "beach-crash-";
 
+/// The artifact of kills, in the directory that they left.
+const OF_KILLS: &str = "artifact.json";
+
 /// `replay` and `minimize`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ArtifactArgs {
@@ -75,8 +78,8 @@ fn parse(path: &Path) -> Outcome<Artifact> {
 /// Does it again; 7 if it still fails.
 pub(super) fn replay(wanted: &ArtifactArgs, out: &mut Out) -> Outcome {
     let json = read(&wanted.artifact)?;
-    if matches!(json["kind"].as_str(), Some("run" | "bank")) {
-        return replay_kills(&json, out);
+    if is_of_kills(&json) {
+        return replay_kills(&json, home(&wanted.artifact), out);
     }
     let artifact = parse(&wanted.artifact)?;
     let broken = artifact.replay().err();
@@ -105,8 +108,8 @@ pub(super) fn replay(wanted: &ArtifactArgs, out: &mut Out) -> Outcome {
 }
 
 /// Looks once more at the directory that the kill left.
-fn replay_kills(json: &Value, out: &mut Out) -> Outcome {
-    let broken = match crash::verify_kept(json, &ThreadRuntime::default()) {
+fn replay_kills(json: &Value, dir: &Path, out: &mut Out) -> Outcome {
+    let broken = match crash::verify_kept(json, dir, &ThreadRuntime::default()) {
         Ok(()) => None,
         Err(Stopped::Violation(_, what)) => Some(what),
         Err(Stopped::Engine(error)) => return Err(error.into()),
@@ -134,16 +137,31 @@ fn replay_kills(json: &Value, out: &mut Out) -> Outcome {
     Ok(if broken.is_some() { Status::Violated } else { Status::Done })
 }
 
+/// The directory that a file is in: of an artifact of kills, the one that they left.
+fn home(path: &Path) -> &Path {
+    path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn is_of_kills(json: &Value) -> bool {
+    matches!(json["kind"].as_str(), Some("run" | "bank"))
+}
+
 /// Shrinks a failure and prints a test for it.
 pub(super) fn minimize(wanted: &ArtifactArgs, out: &mut Out) -> Outcome {
+    if is_of_kills(&read(&wanted.artifact)?) {
+        return Err(Failure::Usage(
+            "processes do not repeat themselves, so a run cannot be shrunk; beach-crash replay looks once \
+             more at what it left"
+                .to_owned(),
+        ));
+    }
     let artifact = parse(&wanted.artifact)?;
     let before = artifact.setup.steps.len() as u64;
     let Some(small) = minimize::minimize(&artifact, &mut |_| {}) else {
         out.error("it does not fail any more, so there is nothing to shrink");
         return Ok(Status::Negative);
     };
-    let dir = wanted.artifact.parent().unwrap_or(Path::new("."));
-    let path = write(dir, &small.artifact)?;
+    let path = write(home(&wanted.artifact), &small.artifact)?;
     let after = small.artifact.setup.steps.len() as u64;
     let test = small.artifact.regression_test();
     if out.is_json() {
@@ -216,9 +234,10 @@ fn files(paths: &[PathBuf]) -> Outcome<Vec<PathBuf>> {
         let mut found = Vec::new();
         for entry in fs::read_dir(path).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
-            let is_ours =
-                name.to_str().is_some_and(|n| n.starts_with(PREFIX) && n.ends_with(".json"));
-            if is_ours {
+            let is_ours = |name: &str| {
+                name == OF_KILLS || name.starts_with(PREFIX) && name.ends_with(".json")
+            };
+            if name.to_str().is_some_and(is_ours) {
                 found.push(path.join(name));
             }
         }
