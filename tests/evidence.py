@@ -250,7 +250,7 @@ def sentence(name, found):
         "torn tails, {lost_batches} lost buffered batches, {unknown_kept} unknown outcomes, {refused} refusals, "
         "{flushes} flushes, {compactions} compactions, {rollovers} rollovers; {states_per_minute} states a minute",
         "faults": "seed {seed}: {cycles} histories, {runs} runs with {injected} failed calls, {told} errors told, "
-        "{poisoned} handles poisoned, {unknown} unknown outcomes",
+        "{poisoned} handles poisoned, {unknown} unknown outcomes; {states} states left by kills and losses of power",
         "damage": "seed {seed}: {cycles} histories, {damages} damaged files, {refused} refused, {on_read} told on "
         "reading, {as_tail} dropped as a tail",
         "bits": "seed {seed}: {cycles} histories killed and closed, {damages} damaged files, each bit of each among them",
