@@ -15,7 +15,6 @@ use std::sync::{Arc, OnceLock};
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 
-use super::Recovery;
 use super::compaction::job::Compactions;
 use super::core::{Core, Poison, WriteSide, Writing};
 use super::counters::Counters;
@@ -33,14 +32,15 @@ use super::throttle::Throttle;
 use super::version::Version;
 use super::wal::{Resumed, Wal};
 use super::write::CommitQueue;
-use crate::error::{Error, Result};
+use super::{DroppedTail, Recovery};
+use crate::error::{Corruption, Error, Result};
 use crate::format::FORMAT_VERSION;
 use crate::format::edit::{Edit, Reason, StoreInfo};
 use crate::format::names::{self, FileName};
 use crate::format::state::State;
 use crate::format::table::COMPARATOR;
 use crate::probe::{failpoint, mutant};
-use crate::runtime::{Priority, Step};
+use crate::runtime::{Priority, Runtime, Step};
 use crate::types::{FileNumber, SeqNo, StoreId};
 use crate::vfs::{Access, Fill, Lock, Vfs};
 
@@ -54,6 +54,10 @@ const SETTLE_BYTES_MAX: u64 = 16 << 20;
 
 /// How often a reader starts again because a writer changed the files meanwhile.
 const READ_ATTEMPTS_MAX: usize = 100;
+
+/// Microseconds between the looks of a reader at something that looks wrong: the system may put a writer
+/// aside in the middle of a record.
+const LOOKS_APART_US: [u64; 3] = [1_000, 10_000, 40_000];
 
 /// Opens for reading and writing.
 pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
@@ -81,32 +85,63 @@ pub(super) fn open(dir: &Path, options: Options) -> Result<Arc<Core>> {
 
 /// Opens for reading: no lock, nothing written.
 pub(super) fn open_read_only(dir: &Path, options: Options) -> Result<Arc<Core>> {
-    let vfs = Arc::clone(&options.vfs);
-    read_until_sound(&*vfs, dir, |image| read_core(dir, &options, image)).map(Arc::new)
+    let (vfs, runtime) = (Arc::clone(&options.vfs), Arc::clone(&options.runtime));
+    read_until_sound(&*vfs, &*runtime, dir, |image| read_core(dir, &options, image)).map(Arc::new)
+}
+
+/// What looks wrong to a reader: it may be what a writer is just doing.
+#[derive(PartialEq)]
+enum Wrong {
+    Tails(Vec<DroppedTail>),
+    Damage(Corruption),
+}
+
+/// How long a reader doubts what looks wrong.
+struct Doubts<'a> {
+    runtime: &'a dyn Runtime,
+    wrong: Option<Wrong>,
+    looks: usize,
+}
+
+impl Doubts<'_> {
+    /// Whether every look showed exactly this; if it is too early to say, waits for the next one.
+    fn are_over(&mut self, wrong: Wrong) -> bool {
+        if self.wrong.as_ref() != Some(&wrong) {
+            (self.wrong, self.looks) = (Some(wrong), 0);
+        }
+        let Some(&us) = LOOKS_APART_US.get(self.looks) else { return true };
+        self.looks += 1;
+        self.runtime.sleep_us(us);
+        false
+    }
 }
 
 /// Reads a store beside its writer and makes something of what was read. What looks wrong, a torn
-/// tail too, counts only if a second reading shows exactly the same, since the writer may be at
-/// work; and all is read again when a file was gone before it was opened.
+/// tail too, counts only if several looks show exactly the same, since the writer may be at work; and
+/// all is read again when a file was gone before it was opened.
 fn read_until_sound<T>(
     vfs: &dyn Vfs,
+    runtime: &dyn Runtime,
     dir: &Path,
     mut make: impl FnMut(Image) -> Result<T>,
 ) -> Result<T> {
-    let (mut seen, mut tails) = (None, None);
+    let mut doubts = Doubts { runtime, wrong: None, looks: 0 };
     for _ in 0..READ_ATTEMPTS_MAX {
         let made = read_image(vfs, dir).and_then(|image| {
             let dropped = image.dropped();
-            if dropped.is_empty() || tails.as_ref() == Some(&dropped) {
+            if dropped.is_empty() || doubts.are_over(Wrong::Tails(dropped)) {
                 return make(image).map(Some);
             }
-            tails = Some(dropped);
             Ok(None)
         });
         match made {
             Ok(Some(made)) => return Ok(made),
             Ok(None) | Err(Error::Moved { .. }) => {}
-            Err(Error::Corruption(found)) if seen.as_ref() != Some(&found) => seen = Some(found),
+            Err(Error::Corruption(found)) => {
+                if doubts.are_over(Wrong::Damage(found.clone())) {
+                    return Err(Error::Corruption(found));
+                }
+            }
             Err(error) => return Err(error),
         }
     }
@@ -412,7 +447,7 @@ impl Core {
         }
         let dir = self.files.dir.clone();
         let _one_at_a_time = self.refreshing.lock();
-        read_until_sound(&*self.files.vfs, &dir, |image| {
+        read_until_sound(&*self.files.vfs, &*self.files.runtime, &dir, |image| {
             if image.store.id != self.files.store {
                 let detail = "another store has taken its place".to_owned();
                 return Err(Error::NoStore { path: dir.clone(), detail });

@@ -386,10 +386,11 @@ fn a_record_that_is_being_written_is_no_torn_tail() {
     let looks = AtomicU64::new(0);
     let vfs = HookVfs::new(sim.clone(), move |what, path, _| {
         if what == "open" && path.ends_with("CURRENT") {
-            let first = looks.fetch_add(1, Ordering::Relaxed) == 0;
+            // The writer is put aside in the middle of it for a while.
+            let early = looks.fetch_add(1, Ordering::Relaxed) < 3;
             let half = |bytes: &mut Vec<u8>| bytes[end..end + 20].fill(0xbe);
             sim.install(&log, &whole)?;
-            return if first { sim.corrupt(&log, half) } else { Ok(()) };
+            return if early { sim.corrupt(&log, half) } else { Ok(()) };
         }
         Ok(())
     });
