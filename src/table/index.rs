@@ -21,6 +21,34 @@ pub struct Index {
     offsets: Vec<u64>,
 }
 
+/// The index block, once it is certain that its keys ascend and its data blocks fill the file from its
+/// beginning to `data_end`, one behind the other; and where each of them begins, and the last ends.
+///
+/// # Errors
+/// What is wrong.
+pub fn verified_index(content: Vec<u8>, data_end: u64) -> Result<(Block, Vec<u64>), String> {
+    let block = Block::new(content)?;
+    block.verify_order()?;
+    let mut offsets = Vec::with_capacity(block.count() + 1);
+    let mut next = 0;
+    for position in 0..block.count() {
+        let handle = Handle::decode(block.value(position))
+            .ok_or_else(|| format!("entry {position} is not a block's place"))?;
+        handle.check_size().map_err(|reason| format!("entry {position}: {reason}"))?;
+        if handle.offset != next {
+            let offset = handle.offset;
+            return Err(format!("entry {position} begins at {offset:#x}, expected {next:#x}"));
+        }
+        offsets.push(next);
+        next = handle.end().unwrap_or(u64::MAX);
+    }
+    if next != data_end {
+        return Err(format!("data blocks end at {next:#x}, expected {data_end:#x}"));
+    }
+    offsets.push(next);
+    Ok((block, offsets))
+}
+
 impl Index {
     /// Takes over the content of an index block.
     ///
@@ -28,25 +56,7 @@ impl Index {
     /// What is wrong: the structure, keys that do not ascend, or data blocks that do not fill the
     /// file from its beginning to `data_end`, one behind the other.
     pub fn new(content: Vec<u8>, data_end: u64) -> Result<Index, String> {
-        let block = Block::new(content)?;
-        block.verify_order()?;
-        let mut offsets = Vec::with_capacity(block.count() + 1);
-        let mut next = 0;
-        for position in 0..block.count() {
-            let handle = Handle::decode(block.value(position))
-                .ok_or_else(|| format!("entry {position} is not a block's place"))?;
-            handle.check_size().map_err(|reason| format!("entry {position}: {reason}"))?;
-            if handle.offset != next {
-                let offset = handle.offset;
-                return Err(format!("entry {position} begins at {offset:#x}, expected {next:#x}"));
-            }
-            offsets.push(next);
-            next = handle.end().unwrap_or(u64::MAX);
-        }
-        if next != data_end {
-            return Err(format!("data blocks end at {next:#x}, expected {data_end:#x}"));
-        }
-        offsets.push(next);
+        let (block, offsets) = verified_index(content, data_end)?;
         let heads = (0..block.count()).map(|position| head(block.suffix(position))).collect();
         Ok(Index { block, heads: Heads::new(heads), offsets })
     }

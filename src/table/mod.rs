@@ -28,7 +28,7 @@ mod writer;
 pub use crate::format::block::Compression;
 pub use crate::format::table::TableMeta;
 pub use cache::{BlockCache, CacheCounts, CachedBlock};
-pub use index::Index;
+pub use index::{Index, verified_index};
 pub use iter::TableIter;
 pub use parts::{read_block, read_footer};
 pub use reader::{BlockEntry, BlockValue, Table};

@@ -128,30 +128,26 @@ fn rows(tally: &Tally, out: &mut Out) -> Outcome<()> {
             out.object(&answers(object, found))?;
             continue;
         }
-        let counts = [
-            found.damages,
-            found.must_refuse,
-            found.refused,
-            found.on_read,
-            found.as_tail,
-            found.harmless,
-            found.earlier,
-        ];
         let names = [file, harm].map(str::to_owned).into_iter();
-        table.row(names.chain(counts.map(|count| count.to_string())));
+        table.row(names.chain(counts(found).map(|(_, count)| count.to_string())));
     }
     if out.is_json() { Ok(()) } else { out.table(&table) }
 }
 
 fn answers(object: Object, found: &Answers) -> Object {
-    object
-        .number("damages", found.damages)
-        .number("must_refuse", found.must_refuse)
-        .number("refused", found.refused)
-        .number("on_read", found.on_read)
-        .number("as_tail", found.as_tail)
-        .number("harmless", found.harmless)
-        .number("earlier", found.earlier)
+    counts(found).into_iter().fold(object, |object, (name, count)| object.number(name, count))
+}
+
+fn counts(found: &Answers) -> [(&'static str, u64); 7] {
+    [
+        ("damages", found.damages),
+        ("must_refuse", found.must_refuse),
+        ("refused", found.refused),
+        ("on_read", found.on_read),
+        ("as_tail", found.as_tail),
+        ("harmless", found.harmless),
+        ("earlier", found.earlier),
+    ]
 }
 
 /// Lets crowds write.

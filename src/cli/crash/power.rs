@@ -261,7 +261,7 @@ pub(super) fn faults(wanted: &CampaignArgs, out: &mut Out) -> Outcome {
     let summary = summary.number("states", 2 * sum.runs).number("kills", sum.runs);
     out.summary(tallied(summary, &sum).number("violations", violations))?;
     if ended.is_complete && cycles >= MANY {
-        let called = ended.sum.0.iter().filter(|tally| tally.runs == 0).count() == 0;
+        let called = ended.sum.0.iter().all(|tally| tally.runs > 0);
         not_vacuous(
             out,
             &[
@@ -285,22 +285,25 @@ fn fault_rows(places: &Places, out: &mut Out) -> Outcome<()> {
             out.object(&tallied(Object::new("place").text("op", &op).text("path", path), tally))?;
             continue;
         }
-        let Tally { runs, injected, told, unknown, poisoned, silent } = *tally;
-        let counts = [runs, injected, told, poisoned, unknown, silent];
         let names = [op, (*path).to_owned()].into_iter();
-        table.row(names.chain(counts.map(|count| count.to_string())));
+        table.row(names.chain(counts(tally).map(|(_, count)| count.to_string())));
     }
     if out.is_json() { Ok(()) } else { out.table(&table) }
 }
 
 fn tallied(object: Object, tally: &Tally) -> Object {
-    object
-        .number("runs", tally.runs)
-        .number("injected", tally.injected)
-        .number("told", tally.told)
-        .number("poisoned", tally.poisoned)
-        .number("unknown", tally.unknown)
-        .number("silent", tally.silent)
+    counts(tally).into_iter().fold(object, |object, (name, count)| object.number(name, count))
+}
+
+fn counts(tally: &Tally) -> [(&'static str, u64); 6] {
+    [
+        ("runs", tally.runs),
+        ("injected", tally.injected),
+        ("told", tally.told),
+        ("poisoned", tally.poisoned),
+        ("unknown", tally.unknown),
+        ("silent", tally.silent),
+    ]
 }
 
 /// Plays histories under many options.

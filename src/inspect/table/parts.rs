@@ -11,6 +11,7 @@ use crate::format::filter::{self, Filter};
 use crate::format::key::InternalKey;
 use crate::format::table::{COMPARATOR, Handle, Properties};
 use crate::inspect::finding::{Code, Finding};
+use crate::table::verified_index;
 use crate::types::FileId;
 use crate::vfs::File;
 
@@ -55,7 +56,7 @@ impl<'f> Parts<'f> {
         let (id, data_end) = (footer.id, footer.filter.offset);
         let properties = open(file, id, Kind::Properties, footer.properties, Properties::decode)?;
         let index = open(file, id, Kind::Index, footer.index, |content| {
-            index_of(content.to_vec(), data_end)
+            verified_index(content.to_vec(), data_end).map(|(block, _)| block)
         })?;
         let filter = FilterView::open(file, id, footer.filter, FILTER_HELD_MAX)?;
         Ok(Parts { report, properties, filter, index })
@@ -133,28 +134,6 @@ pub(super) fn code(kind: Kind) -> Code {
         Kind::Filter => Code::FilterDamaged,
         Kind::Properties => Code::PropertiesDamaged,
     }
-}
-
-/// The index block, once it is certain that its data blocks fill the file from its beginning to
-/// `data_end`, one behind the other.
-fn index_of(content: Vec<u8>, data_end: u64) -> Result<Block, String> {
-    let block = Block::new(content)?;
-    block.verify_order()?;
-    let mut next = 0;
-    for position in 0..block.count() {
-        let handle = Handle::decode(block.value(position))
-            .ok_or_else(|| format!("entry {position} is not a block's place"))?;
-        handle.check_size().map_err(|reason| format!("entry {position}: {reason}"))?;
-        if handle.offset != next {
-            let offset = handle.offset;
-            return Err(format!("entry {position} begins at {offset:#x}, expected {next:#x}"));
-        }
-        next = handle.end().unwrap_or(u64::MAX);
-    }
-    if next != data_end {
-        return Err(format!("data blocks end at {next:#x}, expected {data_end:#x}"));
-    }
-    Ok(block)
 }
 
 /// What contradicts the properties, short of reading the entries.

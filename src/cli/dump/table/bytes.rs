@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::print;
-use crate::cli::dump::{Dump, open, verdict};
+use crate::cli::dump::{Dump, open, region_object, verdict};
 use crate::cli::finding;
 use crate::cli::output::Object;
 use crate::cli::{Failure, Outcome, Status};
@@ -32,7 +32,7 @@ pub(super) fn layout(mut dump: Dump<'_>, paths: &[PathBuf]) -> Outcome {
                     }
                 }
                 if dump.out.is_json() {
-                    return dump.out.object(&region_object(&region, is_packed));
+                    return dump.out.object(&packed_object(&region, is_packed));
                 }
                 if part != region.part {
                     part.clone_from(&region.part);
@@ -59,15 +59,8 @@ fn header(dump: &mut Dump<'_>, path: &Path, size: u64) -> Outcome<()> {
     dump.out.line(format!("{}: table, {size} bytes", path.display()))
 }
 
-fn region_object(region: &Region, is_packed: bool) -> Object {
-    Object::new("region")
-        .number("offset", region.offset)
-        .number("size", region.size)
-        .text("purpose", &region.purpose.to_string())
-        .text("part", &region.part)
-        .text("name", &region.name)
-        .text("value", &region.value)
-        .value("packed", is_packed)
+fn packed_object(region: &Region, is_packed: bool) -> Object {
+    region_object(region).value("packed", is_packed)
 }
 
 fn region_line(region: &Region, is_packed: bool) -> String {
@@ -126,7 +119,7 @@ fn json_part(dump: &mut Dump<'_>, part: &PartBytes) -> Outcome<()> {
     let packed = part.content.iter().flat_map(|(_, regions)| regions).map(|region| (region, true));
     for (region, is_packed) in plain.chain(packed) {
         let bytes = bytes_of(part, region, is_packed);
-        let object = region_object(region, is_packed);
+        let object = packed_object(region, is_packed);
         dump.out.object(&object.text("hex", &hex::encode(bytes)))?;
     }
     Ok(())
